@@ -1,0 +1,7 @@
+//! OhmVision Edge: finds every camera on a site, works out how to connect to it, proves that
+//! pictures arrive, watches that, and reports. Data flows one way: discover -> identify -> probe ->
+//! record -> report.
+
+pub mod model;
+pub mod policy;
+pub mod wire;

@@ -1,0 +1,40 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{CameraId, ErrorCode, Timestamp};
+
+/// What kind of thing happened; the names of the MQTT and REST contracts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Online,
+    Offline,
+    Degraded,
+    Recovered,
+    IpChanged,
+    AuthRefused,
+    GaveUp,
+    CameraAdded,
+    CameraRemoved,
+    Detected,
+    DetectFailed,
+    Started,
+    ConfigChanged,
+}
+
+/// One line of "what happened last night".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// UUIDv7: ordered by time, the key for de-duplication.
+    pub id: Uuid,
+    pub time: Timestamp,
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    pub camera_id: Option<CameraId>,
+    pub camera_name: Option<String>,
+    pub cause: Option<ErrorCode>,
+    /// For `online`: how long the outage lasted.
+    pub duration_s: Option<u64>,
+    /// One sentence for a person, without secrets.
+    pub message: String,
+}

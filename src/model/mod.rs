@@ -1,0 +1,26 @@
+//! Plain data that travels from discovery to report. No sockets, files, clocks or logs here.
+
+mod camera;
+mod connection;
+mod event;
+mod health;
+mod history;
+mod outcome;
+mod secret;
+mod time;
+mod url;
+
+pub use camera::{Camera, CameraId, CameraSecrets, ConnectionConfig, StreamRole};
+pub use connection::ConnectionType;
+pub use event::{Event, EventKind};
+pub use health::{Grade, LinkState, ReconnectAttempt};
+pub use history::{HOUR_S, HourRollup, RESPONSE_BUCKETS_MS, RawSample};
+pub use outcome::{
+    AuthUse, CertificateFacts, Codec, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
+    StageTime,
+};
+pub use secret::{Credentials, Secret};
+pub use time::Timestamp;
+pub use url::{
+    ParsedUrl, PasswordPart, Scheme, StreamUrl, UrlError, percent_decode, percent_encode,
+};

@@ -1,0 +1,10 @@
+//! Decisions: values and `now` in, values out. No sockets, files, clocks or logs here.
+
+pub mod backoff;
+pub mod closest;
+pub mod ledger;
+pub mod lifecycle;
+pub mod networks;
+pub mod rank;
+pub mod score;
+pub mod uptime;

@@ -1,0 +1,11 @@
+//! Codecs without input or output: bytes in, values out. No sockets, files, clocks or logs here.
+
+pub mod auth;
+pub mod jpeg;
+pub mod mjpeg;
+pub mod parameters;
+pub mod rtp;
+pub mod rtsp;
+pub mod sdp;
+pub mod video;
+pub mod x509;
