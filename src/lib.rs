@@ -4,4 +4,5 @@
 
 pub mod model;
 pub mod policy;
+pub mod vendor;
 pub mod wire;
