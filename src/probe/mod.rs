@@ -1,0 +1,293 @@
+//! Ways of reaching a camera. A prober knows its protocol and nothing else; the caller owns the
+//! retries, the login's attempt budget and the record.
+
+mod gate;
+pub mod http;
+pub mod net;
+pub mod rtsp;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::{
+    AuthUse, ConnectionType, Credentials, ErrorCode, Outcome, ProbeError, Stage, StageTime,
+    StreamRole, StreamUrl,
+};
+use crate::policy::networks::AllowedNetworks;
+
+pub use gate::{Gate, Slot};
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How far a probe goes (design: L0 to L3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// L0: the port accepts a connection (and its TLS handshake, where there is one).
+    Connect,
+    /// L1: the protocol answers: RTSP DESCRIBE, first byte of the first HTTP part. No media slot used
+    /// where the protocol allows that.
+    Answer,
+    /// L2: the first whole key frame or picture.
+    Frame,
+    /// L3: a window of at least two seconds, for the frame rate.
+    Window,
+}
+
+/// Deadlines of one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub connect: Duration,
+    pub tls: Duration,
+    /// One request and its answer.
+    pub answer: Duration,
+    /// From PLAY to the first media packet.
+    pub first_packet: Duration,
+    /// From the start of media to the first whole key frame.
+    pub frame: Duration,
+    /// The whole probe, tear-down excluded.
+    pub total: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            tls: Duration::from_secs(3),
+            answer: Duration::from_secs(5),
+            first_packet: Duration::from_secs(5),
+            frame: Duration::from_secs(12),
+            total: Duration::from_secs(15),
+        }
+    }
+}
+
+/// How a device's certificate is judged.
+#[derive(Debug, Clone, Default)]
+pub enum Trust {
+    /// Accept what the device shows and report it: first use.
+    #[default]
+    FirstUse,
+    /// Only the certificate with this SHA-256 (lower-case hex).
+    Pinned(String),
+    /// Chain and name checked against the system's authorities.
+    Authorities,
+}
+
+/// What to probe.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub url: StreamUrl,
+    pub role: StreamRole,
+    /// Sent at most once, and only when the device asks.
+    pub login: Option<Credentials>,
+    /// Basic may travel without TLS (a host named singly by the operator).
+    pub cleartext_login: bool,
+    pub depth: Depth,
+    pub limits: Limits,
+    pub trust: Trust,
+    pub networks: Arc<AllowedNetworks>,
+    /// The gateway's budgets; `None` for a one-shot command.
+    pub gate: Option<Arc<Gate>>,
+}
+
+/// What a probe writes down on its way: it survives when the probe is cut off.
+#[derive(Debug)]
+pub struct Transcript {
+    started: Instant,
+    stage: Stage,
+    stage_started: Instant,
+    /// Waiting for our own budgets: no fault of the device.
+    waited: Duration,
+    pub stages: Vec<StageTime>,
+    pub auth: AuthUse,
+    /// `Server` header or banner, at most 128 bytes.
+    pub server: Option<String>,
+    /// Realm of the first challenge, at most 128 bytes.
+    pub realm: Option<String>,
+    /// The device wants Basic in clear and that was not allowed.
+    pub needs_cleartext_login: bool,
+}
+
+impl Transcript {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            stage: Stage::Resolve,
+            stage_started: now,
+            waited: Duration::ZERO,
+            stages: Vec::new(),
+            auth: AuthUse::NotSent,
+            server: None,
+            realm: None,
+            needs_cleartext_login: false,
+        }
+    }
+
+    /// The stage that runs now, for errors.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Ends the running stage and begins `next`. Time spent twice in one stage adds up.
+    pub fn enter(&mut self, next: Stage) {
+        let now = Instant::now();
+        let ms = millis(now - self.stage_started);
+        match self.stages.iter_mut().find(|s| s.name == self.stage) {
+            Some(entry) => entry.ms = entry.ms.saturating_add(ms),
+            None if self.stage == Stage::Resolve && ms == 0 => {}
+            None => self.stages.push(StageTime {
+                name: self.stage,
+                ms,
+            }),
+        }
+        self.stage = next;
+        self.stage_started = now;
+    }
+
+    /// Time spent in our own queues since `since` counts for nothing.
+    pub fn leave_out(&mut self, since: Instant) {
+        let waited = since.elapsed();
+        self.waited += waited;
+        self.stage_started += waited;
+    }
+
+    /// Since the probe began, without the name look-up and our own queues.
+    pub fn elapsed_ms(&self) -> u32 {
+        let resolve = self
+            .stages
+            .iter()
+            .find(|s| s.name == Stage::Resolve)
+            .map_or(0, |s| s.ms);
+        millis(self.started.elapsed().saturating_sub(self.waited)).saturating_sub(resolve)
+    }
+
+    /// An error at the running stage.
+    pub fn error(&self, code: ErrorCode, message: impl Into<String>) -> ProbeError {
+        ProbeError::new(code, self.stage, message)
+    }
+
+    /// Ends the last stage.
+    fn finish(&mut self) {
+        let stage = self.stage;
+        self.enter(stage);
+    }
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One way of reaching a camera.
+pub trait Prober: Sync {
+    fn connection(&self) -> ConnectionType;
+
+    /// Speaks just enough of the protocol to reach the target's depth. Never retries and never
+    /// sends the login twice.
+    fn probe<'a>(
+        &'a self,
+        target: &'a Target,
+        log: &'a mut Transcript,
+    ) -> BoxFuture<'a, Result<Outcome, ProbeError>>;
+}
+
+/// Every prober that exists. A connection type without one is refused by the API.
+pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https];
+
+/// The prober for this connection type.
+pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
+    PROBERS
+        .iter()
+        .copied()
+        .find(|p| p.connection() == connection)
+}
+
+/// What one probe came to.
+#[derive(Debug)]
+pub struct Attempt {
+    pub result: Result<Outcome, ProbeError>,
+    pub stages: Vec<StageTime>,
+    pub auth: AuthUse,
+    pub server: Option<String>,
+    pub realm: Option<String>,
+    pub needs_cleartext_login: bool,
+    pub duration_ms: u32,
+}
+
+impl Attempt {
+    /// Connect to the end of L1, ms, as far as the probe came.
+    pub fn answer_ms(&self) -> u32 {
+        let counts = |s: &&StageTime| s.name > Stage::Resolve && s.name <= Stage::Describe;
+        self.stages.iter().filter(counts).map(|s| s.ms).sum()
+    }
+}
+
+/// Runs one probe within its total deadline. A panic inside costs this probe only.
+pub async fn run(target: &Target) -> Attempt {
+    let mut log = Transcript::new();
+    let result = match prober(target.url.connection_type()) {
+        None => Err(log.error(
+            ErrorCode::Internal,
+            format!(
+                "there is no prober for {} yet",
+                target.url.connection_type()
+            ),
+        )),
+        Some(prober) => {
+            // Probers keep the total deadline themselves, so that they can tear down; this is the net below.
+            let limit = target.limits.total + Duration::from_secs(2);
+            let work = contained(prober.probe(target, &mut log));
+            tokio::time::timeout(limit, work)
+                .await
+                .unwrap_or(None)
+                .ok_or(())
+                .unwrap_or_else(|()| {
+                    Err(ProbeError::new(
+                        ErrorCode::Internal,
+                        Stage::Connect,
+                        "the probe broke off",
+                    ))
+                })
+        }
+    };
+    let duration_ms = millis(log.started.elapsed());
+    log.finish();
+    let Transcript {
+        stages,
+        auth,
+        server,
+        realm,
+        needs_cleartext_login,
+        ..
+    } = log;
+    Attempt {
+        result,
+        stages,
+        auth,
+        server,
+        realm,
+        needs_cleartext_login,
+        duration_ms,
+    }
+}
+
+/// `None` when the future panics.
+async fn contained<T>(mut work: BoxFuture<'_, T>) -> Option<T> {
+    std::future::poll_fn(move |cx| {
+        let poll = std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        match poll {
+            Ok(poll) => poll.map(Some),
+            Err(_) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+pub(crate) fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
