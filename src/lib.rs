@@ -7,3 +7,4 @@ pub mod policy;
 pub mod vendor;
 pub mod wire;
 pub mod probe;
+pub mod store;
