@@ -8,3 +8,8 @@ pub mod vendor;
 pub mod wire;
 pub mod probe;
 pub mod store;
+pub mod config;
+pub mod exit;
+pub mod logging;
+pub mod supervise;
+pub mod sys;

@@ -1,0 +1,9 @@
+//! Thin wrappers over the operating system; the only place for `unsafe`.
+
+pub mod neighbours;
+pub mod notify;
+pub mod paths;
+pub mod process;
+pub mod terminal;
+pub mod token;
+pub mod watchdog;
