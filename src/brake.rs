@@ -1,0 +1,228 @@
+//! The host brake: all that goes to one host passes here, whatever the protocol. It holds the number
+//! of sessions down and asks the ledger before any login is sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::model::{AuthUse, ErrorCode, ProbeError, Stage, Timestamp};
+use crate::policy::ledger::{Fingerprint, Ledger, Permit, Realm};
+use crate::probe::{self, Attempt, Target, Transcript, http};
+use crate::store::BrakeRow;
+
+/// Probes of one host at a time: cheap cameras have two to four session slots, and people need some.
+const SESSIONS_PER_HOST: usize = 2;
+
+/// Largest still picture, bytes.
+const PICTURE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Why a probe runs, for the lock-out guard.
+#[derive(Debug, Clone, Copy)]
+pub struct Errand {
+    /// The maker is known to lock accounts after failed logins.
+    pub locks: bool,
+    /// An operator asks for it now.
+    pub by_hand: bool,
+}
+
+/// Shared by detection, checks and everything else that dials a device.
+#[derive(Debug)]
+pub struct Brake {
+    ledger: Mutex<Ledger>,
+    key: ring::hmac::Key,
+    hosts: Mutex<HashMap<String, Weak<Host>>>,
+    /// What changed, for the store; `None` for one-shot commands.
+    updates: Option<mpsc::Sender<BrakeRow>>,
+}
+
+/// What one host can bear.
+#[derive(Debug)]
+struct Host {
+    sessions: Semaphore,
+    /// Held while a login is sent that was not accepted before.
+    unproven_login: tokio::sync::Mutex<()>,
+}
+
+impl Brake {
+    pub fn new(
+        ledger: Ledger,
+        key: ring::hmac::Key,
+        updates: Option<mpsc::Sender<BrakeRow>>,
+    ) -> Self {
+        Self {
+            ledger: Mutex::new(ledger),
+            key,
+            hosts: Mutex::new(HashMap::new()),
+            updates,
+        }
+    }
+
+    /// For a one-shot command: nothing is remembered after it.
+    pub fn for_one_run() -> Self {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, uuid::Uuid::now_v7().as_bytes());
+        Self::new(Ledger::default(), key, None)
+    }
+
+    /// May this target's login be sent now?
+    pub fn permit(&self, target: &Target, errand: Errand) -> Option<Permit> {
+        let login = Fingerprint::new(&self.key, target.login.as_ref()?);
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ledger.permit(
+            host_key(target),
+            Realm::Device,
+            login,
+            now(),
+            errand.locks,
+            errand.by_hand,
+        ))
+    }
+
+    /// Runs one probe within the host's budget. Where the login may not be sent, the probe goes
+    /// without it, and an `auth_required` then tells why.
+    pub async fn run(&self, mut target: Target, errand: Errand) -> Attempt {
+        let host = self.host(host_key(&target));
+        let Ok(_session) = host.sessions.acquire().await else {
+            return refused_unsent(ErrorCode::Internal, "the gateway is stopping");
+        };
+        let Some(login) = target
+            .login
+            .as_ref()
+            .map(|l| Fingerprint::new(&self.key, l))
+        else {
+            return probe::run(&target).await;
+        };
+        let mut permit = self.permit(&target, errand);
+        let mut _only_one = None;
+        if permit == Some(Permit::Once) {
+            _only_one = Some(host.unproven_login.lock().await);
+            // Another probe may have had its verdict while this one waited.
+            permit = self.permit(&target, errand);
+        }
+        match permit {
+            Some(Permit::Known | Permit::Once) => {
+                let attempt = probe::run(&target).await;
+                self.record(&target, login, attempt.auth);
+                attempt
+            }
+            denied => {
+                let why = denial(host_key(&target), denied);
+                if target.url.has_placeholders() {
+                    return refused_unsent(ErrorCode::AuthFailed, why);
+                }
+                target.login = None;
+                let mut attempt = probe::run(&target).await;
+                if let Err(error) = &mut attempt.result
+                    && error.code == ErrorCode::AuthRequired
+                {
+                    *error = ProbeError::new(ErrorCode::AuthFailed, Stage::Authenticate, why);
+                }
+                attempt
+            }
+        }
+    }
+
+    /// One still picture within the host's budget. A login that may not be sent is not sent.
+    pub async fn fetch_jpeg(
+        &self,
+        mut target: Target,
+        errand: Errand,
+    ) -> Result<Bytes, ProbeError> {
+        let host = self.host(host_key(&target));
+        let _session = host.sessions.acquire().await;
+        let login = target
+            .login
+            .as_ref()
+            .map(|l| Fingerprint::new(&self.key, l));
+        let permit = self.permit(&target, errand);
+        if login.is_some() && permit != Some(Permit::Known) && permit != Some(Permit::Once) {
+            if target.url.has_placeholders() {
+                let why = denial(host_key(&target), permit);
+                return Err(ProbeError::new(
+                    ErrorCode::AuthFailed,
+                    Stage::Authenticate,
+                    why,
+                ));
+            }
+            target.login = None;
+        }
+        let mut log = Transcript::new();
+        let fetched = http::fetch_jpeg(&target, &mut log, PICTURE_BYTES_MAX).await;
+        if let Some(login) = login {
+            self.record(&target, login, log.auth);
+        }
+        fetched
+    }
+
+    fn record(&self, target: &Target, login: Fingerprint, used: AuthUse) {
+        let host = host_key(target);
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ledger.record(host, Realm::Device, login, used, now()) {
+            return;
+        }
+        if let Some(updates) = &self.updates {
+            let (key, json) = ledger.export(host, Realm::Device);
+            let update = BrakeRow { key, json };
+            if updates.try_send(update).is_err() {
+                tracing::warn!(
+                    host,
+                    "the store is behind: what became of a login is kept in memory only"
+                );
+            }
+        }
+    }
+
+    fn host(&self, key: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(key).and_then(Weak::upgrade) {
+            return host;
+        }
+        hosts.retain(|_, host| host.strong_count() > 0);
+        let host = Arc::new(Host {
+            sessions: Semaphore::new(SESSIONS_PER_HOST),
+            unproven_login: tokio::sync::Mutex::new(()),
+        });
+        hosts.insert(key.to_owned(), Arc::downgrade(&host));
+        host
+    }
+}
+
+/// The host without its zone: ports and protocols share one account list.
+fn host_key(target: &Target) -> &str {
+    target.url.host.split('%').next().unwrap_or_default()
+}
+
+fn denial(host: &str, permit: Option<Permit>) -> String {
+    match permit {
+        Some(Permit::Refused { at }) => {
+            format!("{host} refused this login at {at}; it is not sent again until it is changed")
+        }
+        Some(Permit::Wait { until }) => format!(
+            "enough logins were tried on {host} for now; the next may be sent after {until}, so that the account is not locked"
+        ),
+        _ => format!("no login is sent to {host}"),
+    }
+}
+
+/// An attempt that sent nothing.
+fn refused_unsent(code: ErrorCode, message: impl Into<String>) -> Attempt {
+    Attempt {
+        result: Err(ProbeError::new(code, Stage::Authenticate, message)),
+        stages: Vec::new(),
+        auth: AuthUse::NotSent,
+        server: None,
+        realm: None,
+        needs_cleartext_login: false,
+        duration_ms: 0,
+    }
+}
+
+/// Wall time now.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,522 @@
+//! The course of one detection: open ports, identity, likeliest paths first, proof, choice.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{AttemptReport, DetectReport, DetectRequest, DeviceReport, ProbeRequest};
+use crate::brake::{Brake, Errand};
+use crate::model::{
+    AuthUse, ConnectionType, Credentials, ErrorCode, Evidence, Outcome, Scheme, Stage, StreamRole,
+    StreamUrl,
+};
+use crate::policy::networks::AllowedNetworks;
+use crate::policy::rank::{hint, rank, reason};
+use crate::probe::{Attempt, Depth, Gate, Limits, Target, Trust, http, millis, net};
+use crate::sys::neighbours;
+use crate::vendor::{Candidate, Catalogue, Hint, Maker, Strength, parse_mac};
+
+use super::plan;
+
+/// Attempts of one detection.
+const TRIES_MAX: usize = 80;
+/// A LAN host answers a connection within this, or not at all.
+const PORT_LIMIT: Duration = Duration::from_millis(1500);
+/// Time kept back for measuring the winner's frame rate.
+const WINDOW_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a detection needs from its surroundings.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    pub catalogue: Arc<Catalogue>,
+    pub brake: Arc<Brake>,
+    pub gate: Option<Arc<Gate>>,
+    pub networks: Arc<AllowedNetworks>,
+    pub limits: Limits,
+}
+
+/// A detection with what was learnt for storing the camera.
+#[derive(Debug)]
+pub struct Detection {
+    pub report: DetectReport,
+    /// The recommended stream.
+    pub winner: Option<Outcome>,
+    pub secondary: Option<StreamUrl>,
+    pub snapshot: Option<StreamUrl>,
+    /// The login that was accepted, where one was needed.
+    pub login: Option<Credentials>,
+}
+
+impl Detector {
+    /// Detects one device within `request.timeout_ms`. Never fails as a whole: what went wrong is in
+    /// the report.
+    pub async fn detect(&self, request: &DetectRequest) -> Detection {
+        let mut run = Run::new(self, request);
+        run.look_for_ports().await;
+        run.identify().await;
+        run.try_candidates().await;
+        run.measure_winner().await;
+        run.finish()
+    }
+
+    /// Probes one URL with the login that came with it.
+    pub async fn probe(&self, request: &ProbeRequest) -> AttemptReport {
+        let target = Target {
+            url: request.url.clone(),
+            role: StreamRole::Main,
+            login: request.login.clone(),
+            cleartext_login: true,
+            depth: if request.frames {
+                Depth::Window
+            } else {
+                Depth::Answer
+            },
+            limits: self.limits,
+            trust: Trust::FirstUse,
+            networks: self.networks.clone(),
+            gate: self.gate.clone(),
+        };
+        let errand = Errand {
+            locks: false,
+            by_hand: true,
+        };
+        let attempt = self.brake.run(target.clone(), errand).await;
+        AttemptReport::new(&target, &attempt, target.login.as_ref())
+    }
+}
+
+/// The state of one detection.
+struct Run<'a> {
+    detector: &'a Detector,
+    request: &'a DetectRequest,
+    host: String,
+    started: Instant,
+    deadline: Instant,
+    open: Vec<u16>,
+    port_errors: Vec<ErrorCode>,
+    device: DeviceReport,
+    maker: Option<Maker<'a>>,
+    /// How sure the maker is; `None` for the operator's word, which nothing beats.
+    sureness: Option<Strength>,
+    login: LoginState,
+    tries: Vec<(Target, Attempt)>,
+}
+
+/// Where the logins stand with this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LoginState {
+    /// The next one to try.
+    Untried(usize),
+    Accepted(usize),
+    /// None is left.
+    AllRefused,
+}
+
+impl<'a> Run<'a> {
+    fn new(detector: &'a Detector, request: &'a DetectRequest) -> Self {
+        let host = match &request.zone {
+            Some(zone) => format!("{}%{zone}", request.ip),
+            None => request.ip.to_string(),
+        };
+        let started = Instant::now();
+        Self {
+            detector,
+            request,
+            host,
+            started,
+            deadline: started + Duration::from_millis(u64::from(request.timeout_ms)),
+            open: Vec::new(),
+            port_errors: Vec::new(),
+            device: DeviceReport::default(),
+            maker: request
+                .manufacturer
+                .as_deref()
+                .and_then(|m| detector.catalogue.find(m).ok()),
+            sureness: None,
+            login: LoginState::Untried(0),
+            tries: Vec::new(),
+        }
+    }
+
+    async fn look_for_ports(&mut self) {
+        let ports = plan::ports(&self.request.ports, self.maker);
+        let networks = &self.detector.networks;
+        let limit = PORT_LIMIT.min(self.remaining());
+        let addresses: Vec<SocketAddr> = ports
+            .iter()
+            .filter_map(|port| net::literal_address(&self.host, *port))
+            .collect();
+        for (port, found) in net::open_ports(&addresses, networks, limit).await {
+            match found {
+                Ok(()) => self.open.push(port),
+                Err(code) => self.port_errors.push(code),
+            }
+        }
+    }
+
+    /// Banners, realms and the MAC prefix, all without a login.
+    async fn identify(&mut self) {
+        if let Some(mac) = neighbours::mac_of(self.request.ip) {
+            let hint = parse_mac(&mac).and_then(|mac| self.detector.catalogue.by_oui(mac));
+            hint.into_iter().for_each(|h| self.name_maker(h));
+            self.device.mac = Some(mac);
+        }
+        for port in self.open.clone() {
+            if self.remaining().is_zero() {
+                return;
+            }
+            match plan::port_kind(port) {
+                plan::PortKind::Rtsp(scheme) => self.read_rtsp_banner(scheme, port).await,
+                plan::PortKind::Http(scheme) => self.read_http_banner(scheme, port).await,
+                plan::PortKind::Unknown => {}
+            }
+        }
+    }
+
+    async fn read_rtsp_banner(&mut self, scheme: Scheme, port: u16) {
+        let target = self.target(
+            self.url(scheme, port, "/"),
+            StreamRole::Any,
+            Depth::Answer,
+            None,
+        );
+        let attempt = self.detector.brake.run(target, self.errand()).await;
+        let catalogue: &'a Catalogue = &self.detector.catalogue;
+        let hint = catalogue.by_rtsp(attempt.server.as_deref(), attempt.realm.as_deref());
+        hint.into_iter().for_each(|h| self.name_maker(h));
+    }
+
+    async fn read_http_banner(&mut self, scheme: Scheme, port: u16) {
+        let target = self.target(
+            self.url(scheme, port, "/"),
+            StreamRole::Any,
+            Depth::Answer,
+            None,
+        );
+        let Some(banner) = http::banner(&target).await else {
+            return;
+        };
+        let catalogue: &'a Catalogue = &self.detector.catalogue;
+        let hint = catalogue.by_http(
+            banner.server.as_deref(),
+            banner.realm.as_deref(),
+            banner.title.as_deref(),
+        );
+        hint.into_iter().for_each(|h| self.name_maker(h));
+    }
+
+    /// The strongest hint names the maker, unless the operator did.
+    fn name_maker(&mut self, hint: Hint<'a>) {
+        let is_given = self.maker.is_some() && self.sureness.is_none();
+        if !is_given && self.sureness.is_none_or(|before| hint.strength > before) {
+            self.sureness = Some(hint.strength);
+            self.maker = Some(hint.maker);
+        }
+    }
+
+    /// Likeliest first; ends when the best so far cannot be beaten, when logins are used up, or when
+    /// time is.
+    async fn try_candidates(&mut self) {
+        let catalogue = &self.detector.catalogue;
+        let plan = plan::candidates(catalogue, self.maker, self.request, &self.host, &self.open);
+        for candidate in plan {
+            if self.remaining().is_zero() || self.tries.len() >= TRIES_MAX {
+                return;
+            }
+            if self.is_needless(&candidate) {
+                continue;
+            }
+            self.try_one(&candidate).await;
+        }
+    }
+
+    /// True when this candidate could neither win nor add a stream that is still missing.
+    fn is_needless(&self, candidate: &Candidate) -> bool {
+        let is_main = |role| matches!(role, StreamRole::Main | StreamRole::Any);
+        if self.is_shut(&candidate.url) {
+            return true;
+        }
+        let Some(best) = self.best().filter(|o| o.evidence == Evidence::KeyFrame) else {
+            // A device that asks for the login in a header takes none from the path.
+            return candidate.url.has_placeholders() && self.asks_for_login(|_| true);
+        };
+        let is_own = self
+            .maker
+            .is_some_and(|m| candidate.maker_id.as_deref() == Some(m.id()));
+        match candidate.role {
+            role if is_main(role) => {
+                let encrypted = candidate.url.scheme.is_tls() && !best.url.scheme.is_tls();
+                !(encrypted && candidate.url.path == best.url.path)
+            }
+            StreamRole::Sub | StreamRole::Snapshot => !is_own || self.has_role(candidate.role),
+            _ => true,
+        }
+    }
+
+    /// True when this server asks for a login and there is none left to give: other paths would only
+    /// ask again.
+    fn is_shut(&self, url: &StreamUrl) -> bool {
+        let is_out = match self.login {
+            LoginState::Accepted(_) => false,
+            LoginState::Untried(index) => index >= self.request.credentials.len(),
+            LoginState::AllRefused => true,
+        };
+        is_out && self.asks_for_login(|tried| tried.scheme == url.scheme && tried.port == url.port)
+    }
+
+    /// Did any of these URLs ask for a login in a header?
+    fn asks_for_login(&self, of: impl Fn(&StreamUrl) -> bool) -> bool {
+        let asks = |(target, attempt): &(Target, Attempt)| {
+            let code = attempt.result.as_ref().err().map(|e| e.code);
+            let asked = matches!(code, Some(ErrorCode::AuthRequired | ErrorCode::AuthFailed));
+            !target.url.has_placeholders() && (asked || attempt.auth != AuthUse::NotSent)
+        };
+        self.tries
+            .iter()
+            .filter(|(target, _)| of(&target.url))
+            .any(asks)
+    }
+
+    fn has_role(&self, role: StreamRole) -> bool {
+        self.successes().any(|o| o.role == role)
+    }
+
+    async fn try_one(&mut self, candidate: &Candidate) {
+        let depth = match candidate.role {
+            StreamRole::Sub => Depth::Answer,
+            _ => Depth::Frame,
+        };
+        let needs_login = candidate.url.has_placeholders();
+        if let LoginState::Accepted(index) = self.login {
+            let login = self.request.credentials.get(index).cloned();
+            self.probe(candidate, depth, login).await;
+            return;
+        }
+        if !needs_login {
+            // Without a login first: it costs no attempt and tells which paths exist.
+            let asked = self.probe(candidate, depth, None).await;
+            if asked != Some(ErrorCode::AuthRequired) {
+                return;
+            }
+        }
+        while let LoginState::Untried(index) = self.login {
+            let Some(login) = self.request.credentials.get(index).cloned() else {
+                if !self.request.credentials.is_empty() {
+                    self.login = LoginState::AllRefused;
+                }
+                return;
+            };
+            if self.remaining().is_zero() {
+                return;
+            }
+            // The anonymous answer is replaced by the one that counts.
+            if !needs_login || index > 0 {
+                self.tries.pop();
+            }
+            self.probe(candidate, depth, Some(login)).await;
+            let Some((_, attempt)) = self.tries.last() else {
+                return;
+            };
+            match attempt.auth {
+                AuthUse::Accepted => self.login = LoginState::Accepted(index),
+                AuthUse::Refused => self.login = LoginState::Untried(index + 1),
+                AuthUse::NotSent if attempt.needs_cleartext_login => return,
+                AuthUse::NotSent if is_auth_failed(attempt) => {
+                    self.login = LoginState::Untried(index + 1)
+                }
+                AuthUse::NotSent | AuthUse::SentNoVerdict => return,
+            }
+        }
+    }
+
+    /// Runs one probe and keeps it; returns its error.
+    async fn probe(
+        &mut self,
+        candidate: &Candidate,
+        depth: Depth,
+        login: Option<Credentials>,
+    ) -> Option<ErrorCode> {
+        let target = self.target(candidate.url.clone(), candidate.role, depth, login);
+        let attempt = self.detector.brake.run(target.clone(), self.errand()).await;
+        let code = attempt.result.as_ref().err().map(|e| e.code);
+        self.tries.push((target, attempt));
+        code
+    }
+
+    /// The winner's frame rate, measured: announced ones are often wrong.
+    async fn measure_winner(&mut self) {
+        let remaining = self.remaining();
+        if remaining < Duration::from_secs(3) {
+            return;
+        }
+        let Some(best) = self.best_index() else {
+            return;
+        };
+        let (target, _) = &self.tries[best];
+        if target.role == StreamRole::Snapshot {
+            return;
+        }
+        let mut target = target.clone();
+        target.depth = Depth::Window;
+        target.limits.total = target
+            .limits
+            .total
+            .min(remaining)
+            .min(WINDOW_LIMIT + target.limits.frame);
+        let attempt = self.detector.brake.run(target.clone(), self.errand()).await;
+        if let (Ok(measured), Ok(before)) = (&attempt.result, &self.tries[best].1.result) {
+            let mut merged = before.clone();
+            merged.media = measured.media;
+            self.tries[best].1.result = Ok(merged);
+            self.tries[best]
+                .1
+                .stages
+                .extend(attempt.stages.iter().filter(|s| s.name == Stage::Sample));
+        }
+    }
+
+    fn finish(self) -> Detection {
+        let mut device = self.device.clone();
+        // A prefix or a word that many share names nobody.
+        if let Some(maker) = self.maker.filter(|_| self.sureness != Some(Strength::Weak)) {
+            device.manufacturer = Some(maker.name().to_owned());
+            device.manufacturer_id = Some(maker.id().to_owned());
+        }
+        let best = self.best_index();
+        let credential_index = match self.login {
+            LoginState::Accepted(index) => Some(index),
+            _ => None,
+        };
+        let accepted = credential_index.and_then(|i| self.request.credentials.get(i));
+        let winner = best.and_then(|i| self.tries[i].1.result.as_ref().ok().cloned());
+        let shown = |(target, attempt): &(Target, Attempt)| {
+            AttemptReport::new(
+                target,
+                attempt,
+                target
+                    .login
+                    .as_ref()
+                    .filter(|_| attempt.auth != AuthUse::NotSent),
+            )
+        };
+        let all_results: Vec<AttemptReport> = self.tries.iter().map(shown).collect();
+        let errors: Vec<ErrorCode> = self
+            .tries
+            .iter()
+            .filter_map(|(_, a)| a.result.as_ref().err().map(|e| e.code))
+            .chain(self.port_errors.iter().copied())
+            .collect();
+        let of_role = |role: StreamRole| {
+            let mut found = self.successes().filter(|o| o.role == role);
+            found
+                .next()
+                .map(|o| o.url.clone())
+                .filter(|url| winner.as_ref().is_some_and(|w| w.url != *url))
+        };
+        let (secondary, snapshot) = (of_role(StreamRole::Sub), of_role(StreamRole::Snapshot));
+        let report = DetectReport {
+            success: winner.is_some(),
+            recommended_method: winner.as_ref().map(|w| w.connection_type),
+            recommended_url: best.and_then(|i| all_results.get(i)).map(|r| r.url.clone()),
+            reason: winner.as_ref().map(reason),
+            hint: winner
+                .is_none()
+                .then(|| hint(&self.host, &errors, &self.open)),
+            device,
+            credential_index,
+            tried: u32::try_from(all_results.len()).unwrap_or(u32::MAX),
+            all_results,
+            duration_ms: millis(self.started.elapsed()),
+        };
+        Detection {
+            report,
+            winner,
+            secondary,
+            snapshot,
+            login: accepted.cloned(),
+        }
+    }
+
+    fn successes(&self) -> impl Iterator<Item = &Outcome> {
+        self.tries
+            .iter()
+            .filter_map(|(_, attempt)| attempt.result.as_ref().ok())
+    }
+
+    fn best_index(&self) -> Option<usize> {
+        let ranked = self
+            .tries
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (_, a))| Some((rank(a.result.as_ref().ok()?), i)));
+        // The earlier of two equals: it was the likelier one.
+        ranked
+            .max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)))
+            .map(|(_, i)| i)
+    }
+
+    fn best(&self) -> Option<&Outcome> {
+        self.best_index()
+            .and_then(|i| self.tries[i].1.result.as_ref().ok())
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn errand(&self) -> Errand {
+        Errand {
+            locks: self.maker.is_some_and(Maker::locks_accounts),
+            by_hand: true,
+        }
+    }
+
+    fn url(&self, scheme: Scheme, port: u16, path: &str) -> StreamUrl {
+        StreamUrl {
+            scheme,
+            host: self.host.clone(),
+            port,
+            path: path.to_owned(),
+        }
+    }
+
+    fn target(
+        &self,
+        url: StreamUrl,
+        role: StreamRole,
+        depth: Depth,
+        login: Option<Credentials>,
+    ) -> Target {
+        let limits = self.detector.limits;
+        Target {
+            url,
+            role,
+            login,
+            // The operator named this host singly.
+            cleartext_login: true,
+            depth,
+            limits: Limits {
+                total: limits.total.min(self.remaining()),
+                ..limits
+            },
+            trust: Trust::FirstUse,
+            networks: self.detector.networks.clone(),
+            gate: self.detector.gate.clone(),
+        }
+    }
+}
+
+fn is_auth_failed(attempt: &Attempt) -> bool {
+    attempt
+        .result
+        .as_ref()
+        .is_err_and(|e| e.code == ErrorCode::AuthFailed)
+}
+
+/// True where a connection type can be detected at all.
+pub fn is_detectable(method: ConnectionType) -> bool {
+    matches!(
+        method,
+        ConnectionType::Rtsp | ConnectionType::HttpMjpeg | ConnectionType::Https
+    )
+}

@@ -1,0 +1,39 @@
+//! Works out how to connect to a device: identify, try, prove, choose.
+
+mod engine;
+mod plan;
+mod report;
+
+use std::net::IpAddr;
+
+use crate::model::{ConnectionType, Credentials, StreamUrl};
+
+pub use engine::{Detection, Detector, is_detectable};
+pub use report::{AttemptError, AttemptReport, DetectReport, DeviceReport};
+
+/// One device to detect, as checked by the API or the command line.
+#[derive(Debug, Clone)]
+pub struct DetectRequest {
+    pub ip: IpAddr,
+    /// `eth0` for a link-local IPv6 address.
+    pub zone: Option<String>,
+    /// Given by the operator, tried in order; at most four.
+    pub credentials: Vec<Credentials>,
+    /// Catalogue id.
+    pub manufacturer: Option<String>,
+    /// Empty: the maker's and the usual ones.
+    pub ports: Vec<u16>,
+    /// Empty: all that are built.
+    pub methods: Vec<ConnectionType>,
+    pub timeout_ms: u32,
+    pub channel: u32,
+}
+
+/// One URL to probe.
+#[derive(Debug, Clone)]
+pub struct ProbeRequest {
+    pub url: StreamUrl,
+    pub login: Option<Credentials>,
+    /// Go on to a key frame and a frame rate.
+    pub frames: bool,
+}

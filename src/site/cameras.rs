@@ -1,0 +1,415 @@
+//! Create, read, replace, delete; detection of what was stored without a URL; pictures.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::entry::{Entry, FreshPicture};
+use super::records::{default_name, is_other_connection, new_record, refuse_duplicate, replaced};
+use super::views::{CameraView, HealthView, ReconnectionView, StatusView};
+use super::{CameraDraft, Site, SiteError, lock};
+use crate::brake::now;
+use crate::detect::{DetectRequest, Detection};
+use crate::model::{
+    Camera, CameraId, CameraSecrets, Credentials, Event, EventKind, Grade, StreamRole,
+};
+use crate::probe::{Depth, Target, Trust};
+
+/// A picture this young is given again.
+const PICTURE_AGE_MAX: Duration = Duration::from_secs(2);
+/// Time for a detection that nobody waits at a terminal for.
+const DETECT_TIMEOUT_MS: u32 = 30_000;
+
+impl Site {
+    /// Puts stored cameras back at start, with the state they were in.
+    pub fn restore(&self, entries: Vec<Entry>) {
+        let mut cameras = lock(&self.cameras);
+        cameras.extend(entries.into_iter().map(|entry| (entry.camera.id, entry)));
+    }
+
+    /// Cameras by id, ascending.
+    pub fn cameras(&self) -> Vec<CameraView> {
+        lock(&self.cameras).values().map(Entry::view).collect()
+    }
+
+    pub fn camera(&self, id: CameraId) -> Option<CameraView> {
+        lock(&self.cameras).get(&id).map(Entry::view)
+    }
+
+    pub fn camera_ids(&self) -> Vec<CameraId> {
+        lock(&self.cameras).keys().copied().collect()
+    }
+
+    /// Health of every camera, by id, ascending.
+    pub fn health(&self) -> Vec<HealthView> {
+        lock(&self.cameras).values().map(Entry::health).collect()
+    }
+
+    pub fn reconnection(&self, id: CameraId) -> Result<ReconnectionView, SiteError> {
+        let settings = self.settings();
+        let cameras = lock(&self.cameras);
+        let entry = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
+        Ok(entry.reconnection(settings.rules(&entry.camera).backoff.max_attempts))
+    }
+
+    pub fn status(&self) -> StatusView {
+        let cameras = lock(&self.cameras);
+        let mut status = StatusView::default();
+        let (mut uptime_sum, mut uptime_count) = (0.0, 0_u32);
+        for entry in cameras.values() {
+            if !entry.camera.enabled {
+                status.disabled_cameras += 1;
+                continue;
+            }
+            status.total_cameras += 1;
+            match entry.watch.shown_grade() {
+                None => status.cameras_unknown += 1,
+                Some(Grade::Offline) => status.cameras_offline += 1,
+                Some(Grade::Poor) => status.cameras_poor += 1,
+                Some(Grade::Fair) => status.cameras_fair += 1,
+                Some(Grade::Good) => status.cameras_good += 1,
+                Some(Grade::Excellent) => status.cameras_excellent += 1,
+            }
+            if let Some(uptime) = entry.totals().uptime_percentage() {
+                uptime_sum += uptime;
+                uptime_count += 1;
+            }
+        }
+        status.offline_cameras = status.cameras_offline;
+        status.online_cameras =
+            status.total_cameras - status.cameras_offline - status.cameras_unknown;
+        status.average_uptime = (uptime_count > 0)
+            .then(|| (uptime_sum * 100.0 / f64::from(uptime_count)).round() / 100.0);
+        status
+    }
+
+    /// Stores a new camera. With no `primary_stream_url` a detection starts in the background;
+    /// `wait` waits for it.
+    pub async fn create_camera(
+        self: &Arc<Self>,
+        draft: CameraDraft,
+        wait: bool,
+    ) -> Result<CameraView, SiteError> {
+        let needs_detection = draft.primary_stream_url.is_none();
+        refuse_duplicate(&lock(&self.cameras), &draft, None)?;
+        let id = CameraId(self.next_camera_id.fetch_add(1, Ordering::Relaxed));
+        let (camera, secrets) = new_record(id, draft, now());
+        self.store.put_camera(&camera, &secrets).await?;
+        tracing::info!(camera = id.0, name = camera.name, "camera added");
+        self.remember(vec![about(
+            &camera,
+            EventKind::CameraAdded,
+            format!("{} was added", camera.name),
+        )]);
+        lock(&self.cameras).insert(id, Entry::new(camera, secrets));
+        self.replan(id);
+        if needs_detection {
+            let detection = self.tasks.spawn(self.clone().detect_stored(id));
+            if wait {
+                let _ = detection.await;
+            }
+        }
+        self.camera(id).ok_or(SiteError::UnknownCamera(id))
+    }
+
+    /// Replaces a camera's writable fields. `revision` is the caller's `If-Match`.
+    pub async fn update_camera(
+        self: &Arc<Self>,
+        id: CameraId,
+        draft: CameraDraft,
+        revision: Option<u64>,
+    ) -> Result<CameraView, SiteError> {
+        let needs_detection = draft.primary_stream_url.is_none();
+        let (camera, secrets) = {
+            let cameras = lock(&self.cameras);
+            let before = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
+            refuse_stale(before, revision)?;
+            refuse_duplicate(&cameras, &draft, Some(id))?;
+            replaced(before, draft, now())
+        };
+        self.store.put_camera(&camera, &secrets).await?;
+        {
+            let mut cameras = lock(&self.cameras);
+            let entry = cameras.get_mut(&id).ok_or(SiteError::UnknownCamera(id))?;
+            entry.credit(now());
+            let other = is_other_connection(entry, &camera, &secrets);
+            let switched = entry.camera.enabled != camera.enabled;
+            entry.camera = camera;
+            entry.secrets = secrets;
+            if switched {
+                entry.watch.forget_state();
+            } else if other {
+                entry.watch.settings_changed();
+                entry.by_hand = true;
+            }
+        }
+        self.remember_state(id);
+        self.replan(id);
+        if needs_detection {
+            self.tasks.spawn(self.clone().detect_stored(id));
+        }
+        self.camera(id).ok_or(SiteError::UnknownCamera(id))
+    }
+
+    /// Deletes a camera and its secrets; its id is never used again.
+    pub async fn delete_camera(
+        &self,
+        id: CameraId,
+        revision: Option<u64>,
+    ) -> Result<(), SiteError> {
+        let uid = {
+            let cameras = lock(&self.cameras);
+            let entry = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
+            refuse_stale(entry, revision)?;
+            entry.camera.uid
+        };
+        self.store.delete_camera(id, uid).await?;
+        let Some(entry) = lock(&self.cameras).remove(&id) else {
+            return Ok(());
+        };
+        lock(&self.pictures).remove(&id);
+        tracing::info!(camera = id.0, name = entry.camera.name, "camera removed");
+        let message = format!("{} was removed", entry.camera.name);
+        self.remember(vec![about(
+            &entry.camera,
+            EventKind::CameraRemoved,
+            message,
+        )]);
+        self.replan(id);
+        Ok(())
+    }
+
+    /// A JPEG, at most two seconds old. Callers at the same time share one fetch.
+    pub async fn snapshot(&self, id: CameraId) -> Result<Bytes, SiteError> {
+        let (target, errand) = self.picture_target(id)?;
+        let slot = {
+            let mut pictures = lock(&self.pictures);
+            pictures.retain(|_, slot| {
+                slot.try_lock()
+                    .map_or(true, |p| p.as_ref().is_some_and(is_fresh))
+            });
+            pictures.entry(id).or_default().clone()
+        };
+        let mut picture = slot.lock().await;
+        if let Some(fresh) = picture.as_ref().filter(|p| is_fresh(p)) {
+            return Ok(fresh.jpeg.clone());
+        }
+        let jpeg = self.brake.fetch_jpeg(target, errand).await?;
+        *picture = Some(FreshPicture {
+            fetched: Instant::now(),
+            jpeg: jpeg.clone(),
+        });
+        Ok(jpeg)
+    }
+
+    fn picture_target(&self, id: CameraId) -> Result<(Target, crate::brake::Errand), SiteError> {
+        let settings = self.settings();
+        let cameras = lock(&self.cameras);
+        let entry = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
+        let is_web = |url: &&crate::model::StreamUrl| {
+            matches!(
+                url.scheme,
+                crate::model::Scheme::Http | crate::model::Scheme::Https
+            )
+        };
+        let camera = &entry.camera;
+        let source = camera
+            .snapshot_url
+            .as_ref()
+            .or(camera.primary_stream_url.as_ref().filter(is_web));
+        let url = source.ok_or(SiteError::NoSnapshotSource(id))?.clone();
+        let target = Target {
+            url,
+            role: StreamRole::Snapshot,
+            login: entry.login().filter(|_| !entry.watch.login_refused),
+            cleartext_login: true,
+            depth: Depth::Frame,
+            limits: settings.limits(camera),
+            trust: Trust::FirstUse,
+            networks: settings.networks.clone(),
+            gate: Some(self.gate.clone()),
+        };
+        let manufacturer = camera.manufacturer.clone();
+        drop(cameras);
+        Ok((target, self.errand(manufacturer.as_deref(), false)))
+    }
+
+    /// Works out how to connect to a stored camera and writes that into its record.
+    async fn detect_stored(self: Arc<Self>, id: CameraId) {
+        let Some(request) = self.begin_detection(id) else {
+            return;
+        };
+        let detection = self.detector().detect(&request).await;
+        let found = self.end_detection(id, &detection);
+        let Some((camera, secrets)) = found else {
+            return;
+        };
+        if let Err(error) = self.store.put_camera(&camera, &secrets).await {
+            tracing::error!(
+                camera = id.0,
+                "what was detected could not be stored: {error}"
+            );
+        }
+        self.replan(id);
+    }
+
+    fn begin_detection(&self, id: CameraId) -> Option<DetectRequest> {
+        let mut cameras = lock(&self.cameras);
+        let entry = cameras.get_mut(&id).filter(|e| !e.detecting)?;
+        let address = entry.camera.ip_address.as_deref()?;
+        let (ip, zone) = address
+            .split_once('%')
+            .map_or((address, None), |(a, z)| (a, Some(z)));
+        let request = DetectRequest {
+            ip: ip.parse().ok()?,
+            zone: zone.map(str::to_owned),
+            credentials: entry.login().into_iter().collect(),
+            manufacturer: entry.camera.manufacturer.clone(),
+            ports: entry.camera.port.into_iter().collect(),
+            methods: entry.camera.connection_type.into_iter().collect(),
+            timeout_ms: DETECT_TIMEOUT_MS,
+            channel: entry.camera.channel.unwrap_or(1),
+        };
+        entry.detecting = true;
+        Some(request)
+    }
+
+    /// Writes a detection's result into the entry; returns the record to store.
+    fn end_detection(
+        &self,
+        id: CameraId,
+        detection: &Detection,
+    ) -> Option<(Camera, CameraSecrets)> {
+        let mut cameras = lock(&self.cameras);
+        let entry = cameras.get_mut(&id)?;
+        entry.detecting = false;
+        if entry.camera.primary_stream_url.is_some() {
+            return None; // the operator was faster
+        }
+        let report = &detection.report;
+        let Some(winner) = &detection.winner else {
+            let hint = report.hint.clone().unwrap_or_default();
+            let last = report
+                .all_results
+                .iter()
+                .rev()
+                .find_map(|r| r.error.as_ref());
+            entry.watch.cause = last.map(|e| e.code);
+            entry.watch.last_error_message = Some(hint.clone());
+            tracing::warn!(
+                camera = id.0,
+                name = entry.camera.name,
+                "camera not detected: {hint}"
+            );
+            let event = about(&entry.camera, EventKind::DetectFailed, hint);
+            drop(cameras);
+            self.remember(vec![event]);
+            return None;
+        };
+        let had_default_name = entry.camera.name == default_name(&entry.camera);
+        apply(&mut entry.camera, detection);
+        if had_default_name {
+            entry.camera.name = default_name(&entry.camera);
+        }
+        if let Some(Credentials { username, password }) = &detection.login {
+            entry.camera.username = Some(username.clone());
+            entry.secrets.password = Some(password.clone());
+        }
+        entry.camera.revision += 1;
+        entry.camera.updated_at = now();
+        entry.watch.settings_changed();
+        tracing::info!(
+            camera = id.0,
+            name = entry.camera.name,
+            method = winner.connection_type.as_str(),
+            "camera detected: {}",
+            report.reason.as_deref().unwrap_or_default()
+        );
+        let message = format!(
+            "{} is reached by {}",
+            entry.camera.name, winner.connection_type
+        );
+        let event = about(&entry.camera, EventKind::Detected, message);
+        let record = (entry.camera.clone(), entry.secrets.clone());
+        drop(cameras);
+        self.remember(vec![event]);
+        Some(record)
+    }
+
+    /// Stores a record that a check changed, without making anyone wait.
+    pub(super) fn save_later(self: &Site, id: CameraId) {
+        let record = lock(&self.cameras)
+            .get(&id)
+            .map(|e| (e.camera.clone(), e.secrets.clone()));
+        let Some((camera, secrets)) = record else {
+            return;
+        };
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = store.put_camera(&camera, &secrets).await {
+                tracing::error!(
+                    camera = camera.id.0,
+                    "the camera's record could not be stored: {error}"
+                );
+            }
+        });
+    }
+}
+
+fn apply(camera: &mut Camera, detection: &Detection) {
+    let Some(winner) = &detection.winner else {
+        return;
+    };
+    camera.connection_type = Some(winner.connection_type);
+    camera.port = Some(winner.url.port);
+    camera.primary_stream_url = Some(winner.url.clone());
+    camera.secondary_stream_url = camera
+        .secondary_stream_url
+        .take()
+        .or(detection.secondary.clone());
+    camera.snapshot_url = camera.snapshot_url.take().or(detection.snapshot.clone());
+    let device = &detection.report.device;
+    let fill = |slot: &mut Option<String>, found: &Option<String>| {
+        if slot.is_none() {
+            slot.clone_from(found);
+        }
+    };
+    fill(&mut camera.manufacturer, &device.manufacturer_id);
+    fill(&mut camera.model, &device.model);
+    fill(&mut camera.firmware_version, &device.firmware_version);
+    fill(&mut camera.serial_number, &device.serial_number);
+    fill(&mut camera.mac_address, &device.mac);
+    if let Some(certificate) = &winner.certificate {
+        camera.tls_pin = Some(certificate.sha256.clone());
+    }
+}
+
+fn refuse_stale(entry: &Entry, revision: Option<u64>) -> Result<(), SiteError> {
+    match revision {
+        Some(revision) if revision != entry.camera.revision => Err(SiteError::Stale {
+            current: entry.camera.revision,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn is_fresh(picture: &FreshPicture) -> bool {
+    picture.fetched.elapsed() < PICTURE_AGE_MAX
+}
+
+/// An event about a camera that is no health transition.
+fn about(camera: &Camera, kind: EventKind, message: String) -> Event {
+    Event {
+        id: Uuid::now_v7(),
+        time: now(),
+        kind,
+        camera_id: Some(camera.id),
+        camera_name: Some(camera.name.clone()),
+        cause: None,
+        duration_s: None,
+        message,
+    }
+}

@@ -1,0 +1,136 @@
+//! One camera in memory: its record, its secrets, what is known of its health.
+
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::views::{CameraView, CheckView, HealthView, ReconnectionView, grade_name};
+use crate::model::{Camera, CameraSecrets, Codec, Credentials, Secret, Timestamp};
+use crate::policy::lifecycle::{Confirmed, Watch};
+use crate::policy::uptime::{Accumulator, Span, Totals};
+
+/// A camera with everything that lives beside its record.
+#[derive(Debug)]
+pub struct Entry {
+    pub camera: Camera,
+    pub secrets: CameraSecrets,
+    pub watch: Watch,
+    pub figures: Accumulator,
+    /// Thirty days without the hours that `figures` holds.
+    pub month: Totals,
+    /// A check runs; its result goes to `waiters` too.
+    pub running: bool,
+    pub waiters: Vec<oneshot::Sender<CheckView>>,
+    /// The operator asked for the next check: the lock-out guard may know.
+    pub by_hand: bool,
+    /// A detection runs for this camera.
+    pub detecting: bool,
+}
+
+impl Entry {
+    pub fn new(camera: Camera, secrets: CameraSecrets) -> Self {
+        Self {
+            camera,
+            secrets,
+            watch: Watch::default(),
+            figures: Accumulator::default(),
+            month: Totals::default(),
+            running: false,
+            waiters: Vec::new(),
+            by_hand: false,
+            detecting: false,
+        }
+    }
+
+    /// Can be checked: on, and it is known how.
+    pub fn is_watched(&self) -> bool {
+        self.camera.enabled && self.camera.primary_stream_url.is_some()
+    }
+
+    /// The stored login, where there is one.
+    pub fn login(&self) -> Option<Credentials> {
+        let username = self.camera.username.clone()?;
+        let password = self
+            .secrets
+            .password
+            .clone()
+            .unwrap_or_else(|| Secret::new(""));
+        Some(Credentials { username, password })
+    }
+
+    /// Credits the time since the last call to the state that held; what is being confirmed waits.
+    pub fn credit(&mut self, now: Timestamp) {
+        match self.watch.span() {
+            _ if !self.is_watched() => self.figures.credit(now, Span::Unknown),
+            Some(span) => self.figures.credit(now, span),
+            None => {}
+        }
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.month.plus(self.figures.hours())
+    }
+
+    pub fn view(&self) -> CameraView {
+        CameraView {
+            camera: self.camera.clone(),
+            has_password: self.secrets.password.is_some(),
+            has_onvif_password: self.secrets.onvif_password.is_some(),
+            health: self.health(),
+        }
+    }
+
+    pub fn health(&self) -> HealthView {
+        let watch = &self.watch;
+        let totals = self.totals();
+        let shown = watch.shown_grade().filter(|_| self.camera.enabled);
+        HealthView {
+            camera_id: self.camera.id,
+            name: self.camera.name.clone(),
+            enabled: self.camera.enabled,
+            connection_health: grade_name(shown),
+            suspect: watch.suspect,
+            cause: watch.cause,
+            response_time_ms: watch
+                .response_time_ms
+                .filter(|_| watch.confirmed == Confirmed::Up),
+            first_frame_ms: watch.first_frame_ms,
+            last_frame_at: watch.last_frame_at,
+            uptime_percentage: totals.uptime_percentage(),
+            average_response_time_ms: totals.average_response_ms(),
+            disconnections: watch.disconnections,
+            reconnect_attempts: watch.reconnect_attempts,
+            failed_connection_attempts: watch.failed_in_a_row,
+            last_health_check: watch.last_check,
+            last_error_message: watch.last_error_message.clone(),
+            codec: watch.codec.map(Codec::as_str),
+            resolution: watch
+                .width
+                .zip(watch.height)
+                .map(|(w, h)| format!("{w}x{h}")),
+            fps: watch.fps,
+            bitrate_kbps: None,
+            issues: Vec::new(),
+            since: watch.since,
+        }
+    }
+
+    pub fn reconnection(&self, max_attempts: u32) -> ReconnectionView {
+        let link = &self.watch.link;
+        ReconnectionView {
+            state: link.state,
+            attempt: link.attempt,
+            max_attempts,
+            next_attempt_at: link.next_attempt_at,
+            next_delay_s: link.next_delay_s,
+            attempts: link.attempts.clone(),
+        }
+    }
+}
+
+/// A picture that was just fetched.
+#[derive(Debug)]
+pub struct FreshPicture {
+    pub fetched: Instant,
+    pub jpeg: bytes::Bytes,
+}

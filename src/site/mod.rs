@@ -1,0 +1,237 @@
+//! The live state of the gateway: cameras, their health, and what may be asked of them.
+
+mod cameras;
+mod checks;
+mod entry;
+mod history;
+mod records;
+mod settings;
+mod types;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use subtle::ConstantTimeEq;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::brake::{Brake, Errand};
+use crate::detect::{AttemptReport, DetectReport, DetectRequest, Detector, ProbeRequest};
+use crate::model::{CameraId, Event};
+use crate::probe::{Gate, Limits};
+use crate::store::Store;
+use crate::vendor::Catalogue;
+
+use entry::FreshPicture;
+
+pub use entry::Entry;
+pub use history::current_hour;
+pub use settings::Settings;
+pub use types::{CameraDraft, EventQuery, PasswordChange, Scope, SiteError, Window};
+pub use views::{
+    CameraView, CheckView, ErrorView, HealthDetail, HealthView, HistoryBucket, Outage, Percentiles,
+    ReconnectionView, StatusView, grade_name,
+};
+
+/// Batch detections that run at the same time.
+const BATCH_AT_ONCE: usize = 8;
+/// Transitions that may wait for the store; older ones are dropped first, with a warning.
+const EVENTS_WAITING_MAX: usize = 2000;
+
+/// A token as the site knows it.
+#[derive(Debug, Clone)]
+pub struct TokenHash {
+    pub sha256: [u8; 32],
+    pub scope: Scope,
+}
+
+/// What wakes the monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The camera's plan changed: look at it again.
+    Replan(CameraId),
+}
+
+type PictureSlot = Arc<tokio::sync::Mutex<Option<FreshPicture>>>;
+
+/// The live state, shared by the API and the monitor.
+#[derive(Debug)]
+pub struct Site {
+    settings: Mutex<Arc<Settings>>,
+    catalogue: Mutex<Arc<Catalogue>>,
+    store: Store,
+    brake: Arc<Brake>,
+    gate: Arc<Gate>,
+    cameras: Mutex<BTreeMap<CameraId, Entry>>,
+    next_camera_id: AtomicU32,
+    tokens: Mutex<Vec<TokenHash>>,
+    pictures: Mutex<HashMap<CameraId, PictureSlot>>,
+    /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
+    waiting: Mutex<Waiting>,
+    has_waiting: Notify,
+    wake: mpsc::Sender<Wake>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    ready: AtomicBool,
+}
+
+/// What the next group commit takes along.
+#[derive(Debug, Default)]
+struct Waiting {
+    events: Vec<Event>,
+    states: BTreeSet<CameraId>,
+}
+
+/// What the site is made of at start.
+#[derive(Debug)]
+pub struct Parts {
+    pub settings: Settings,
+    pub catalogue: Arc<Catalogue>,
+    pub store: Store,
+    pub brake: Arc<Brake>,
+    pub gate: Arc<Gate>,
+    pub next_camera_id: u32,
+    pub tokens: Vec<TokenHash>,
+    pub wake: mpsc::Sender<Wake>,
+    pub stop: CancellationToken,
+}
+
+impl Site {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            settings: Mutex::new(Arc::new(parts.settings)),
+            catalogue: Mutex::new(parts.catalogue),
+            store: parts.store,
+            brake: parts.brake,
+            gate: parts.gate,
+            cameras: Mutex::new(BTreeMap::new()),
+            next_camera_id: AtomicU32::new(parts.next_camera_id),
+            tokens: Mutex::new(parts.tokens),
+            pictures: Mutex::new(HashMap::new()),
+            waiting: Mutex::new(Waiting::default()),
+            has_waiting: Notify::new(),
+            wake: parts.wake,
+            tasks: TaskTracker::new(),
+            stop: parts.stop,
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    /// The scope of a bearer token, `None` for an unknown one. Every stored hash is compared, so
+    /// that the time says nothing.
+    pub fn scope_of(&self, token: &str) -> Option<Scope> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+        let tokens = lock(&self.tokens);
+        tokens.iter().fold(None, |found, known| {
+            let same: bool = known.sha256.ct_eq(digest.as_ref()).into();
+            if same { Some(known.scope) } else { found }
+        })
+    }
+
+    /// True once the daemon serves, false again while it stops.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.stop.is_cancelled()
+    }
+
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        lock(&self.settings).clone()
+    }
+
+    /// New settings from a reload; every camera is planned anew.
+    pub fn apply(&self, settings: Settings, catalogue: Arc<Catalogue>) {
+        *lock(&self.settings) = Arc::new(settings);
+        *lock(&self.catalogue) = catalogue;
+        let ids: Vec<CameraId> = lock(&self.cameras).keys().copied().collect();
+        ids.into_iter().for_each(|id| self.replan(id));
+    }
+
+    /// The manufacturers, with the operator's own.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        lock(&self.catalogue).clone()
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// May probes go to this address?
+    pub fn allowed(&self, ip: IpAddr) -> bool {
+        // Which of its ports is ours is judged when one is dialled.
+        self.settings().networks.allows(SocketAddr::new(ip, 0))
+    }
+
+    /// Long work that a client's going away does not end.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Detects one device. Ends with its caller.
+    pub async fn detect(&self, request: DetectRequest) -> DetectReport {
+        self.detector().detect(&request).await.report
+    }
+
+    /// Order kept; one bad device never fails the others. Goes on when the caller is gone.
+    pub async fn batch_detect(&self, requests: Vec<DetectRequest>) -> Vec<DetectReport> {
+        let slots = Arc::new(tokio::sync::Semaphore::new(BATCH_AT_ONCE));
+        let run = |request: DetectRequest| {
+            let (detector, slots) = (self.detector(), slots.clone());
+            self.tasks.spawn(async move {
+                let _slot = slots.acquire().await;
+                detector.detect(&request).await.report
+            })
+        };
+        let running: Vec<_> = requests.into_iter().map(run).collect();
+        let mut reports = Vec::with_capacity(running.len());
+        for task in running {
+            reports.push(task.await.unwrap_or_else(|_| DetectReport::broken()));
+        }
+        reports
+    }
+
+    /// Probes one URL.
+    pub async fn probe(&self, request: ProbeRequest) -> AttemptReport {
+        self.detector().probe(&request).await
+    }
+
+    fn detector(&self) -> Detector {
+        Detector {
+            catalogue: self.catalogue(),
+            brake: self.brake.clone(),
+            gate: Some(self.gate.clone()),
+            networks: self.settings().networks.clone(),
+            limits: Limits::default(),
+        }
+    }
+
+    fn errand(&self, manufacturer: Option<&str>, by_hand: bool) -> Errand {
+        let catalogue = self.catalogue();
+        let locks = manufacturer
+            .and_then(|id| catalogue.find(id).ok())
+            .is_some_and(|maker| maker.locks_accounts());
+        Errand { locks, by_hand }
+    }
+
+    /// Keeps an event of the gateway itself.
+    pub fn tell(&self, event: Event) {
+        self.remember(vec![event]);
+    }
+
+    /// Tells the monitor that this camera's plan changed. A full queue is no loss: it looks at every
+    /// camera again before long.
+    fn replan(&self, id: CameraId) {
+        let _ = self.wake.try_send(Wake::Replan(id));
+    }
+}
+
+/// State is plain data: a panic in another holder leaves nothing half done that matters.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
