@@ -11,6 +11,7 @@ pub mod store;
 pub mod brake;
 pub mod detect;
 pub mod site;
+pub mod api;
 pub mod monitor;
 pub mod config;
 pub mod exit;

@@ -1,0 +1,17 @@
+//! What happened last night.
+
+use super::filters::EventFilter;
+use super::{Context, List, Problem, Response, json, now};
+use crate::site::EventQuery;
+
+pub async fn list(context: &Context, filter: EventFilter) -> Result<Response, Problem> {
+    let query = EventQuery {
+        since: filter.since.map(|since| since.at(now())),
+        camera: filter.camera,
+        kind: filter.kind,
+        limit: filter.limit as usize,
+        cursor: filter.cursor,
+    };
+    let (items, next_cursor) = context.site.events(query).await?;
+    json(&List { items, next_cursor })
+}
