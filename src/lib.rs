@@ -3,18 +3,26 @@
 //! record -> report.
 
 pub mod model;
+
 pub mod policy;
 pub mod vendor;
 pub mod wire;
+
 pub mod probe;
 pub mod store;
+
 pub mod brake;
 pub mod detect;
 pub mod site;
+
 pub mod api;
 pub mod monitor;
+
 pub mod config;
 pub mod exit;
 pub mod logging;
 pub mod supervise;
 pub mod sys;
+
+pub mod cli;
+pub mod daemon;

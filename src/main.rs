@@ -1,1 +1,7 @@
-fn main() {}
+//! The `ohmvision` program: command line in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ohmvision::cli::main()
+}

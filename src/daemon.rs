@@ -1,0 +1,619 @@
+//! The composition root: opens, wires, serves, drains. The one file that knows every part.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::brake::{Brake, now};
+use crate::config::{self, Config, ConfigErrors, LoopbackScope, Sources};
+use crate::exit::Exit;
+use crate::model::{Event, EventKind, HourRollup};
+use crate::policy::backoff::Backoff;
+use crate::policy::ledger::Ledger;
+use crate::policy::lifecycle::Watch;
+use crate::policy::uptime::Accumulator;
+use crate::probe::Gate;
+use crate::site::{Entry, Parts, Scope, Settings, Site, TokenHash, Wake, current_hour};
+use crate::store::{BrakeRow, Loaded, OpenOptions, Store, StoreError, TokenRow};
+use crate::supervise::{Restarts, keep_running, log_panics};
+use crate::sys::{notify, paths, process, token, watchdog};
+use crate::vendor::{Catalogue, RawMaker};
+use crate::{logging, monitor};
+
+/// From the signal to the exit.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Of that, for requests and checks that run.
+const FINISH: Duration = Duration::from_secs(2);
+/// The monitor's loop must show itself within this.
+const SCHEDULER_DEADLINE: Duration = Duration::from_secs(10);
+/// The store must finish what it does within this.
+const STORE_DEADLINE: Duration = Duration::from_secs(60);
+/// How often the store's progress is looked at.
+const STORE_LOOK: Duration = Duration::from_secs(5);
+/// Plans that may wait for the monitor.
+const WAKES_MAX: usize = 1024;
+/// Ledger rows that may wait for the store.
+const BRAKE_UPDATES_MAX: usize = 256;
+
+/// What the command line says about a run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub config: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub state_dir: Option<PathBuf>,
+    pub new_store: bool,
+}
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    #[error("{0}")]
+    Catalogue(String),
+    #[error("{0}")]
+    State(#[from] paths::PathError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error(
+        "cannot listen on {address}: {source}; is another ohmvision running? Choose another address with --listen or server.listen"
+    )]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("cannot write {path}: {source}")]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot catch signals: {0}")]
+    Signals(std::io::Error),
+    #[error("log.filter {0}")]
+    Log(String),
+    #[error("a part of the daemon broke off (see the log before this line); a restart helps")]
+    PartEnded,
+}
+
+impl DaemonError {
+    /// The exit code that tells this apart.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Catalogue(_) | Self::Log(_) => Exit::Config,
+            Self::State(_) | Self::Write { .. } => Exit::CannotCreate,
+            Self::Store(
+                StoreError::Newer { .. } | StoreError::Corrupt { .. } | StoreError::VaultKey { .. },
+            ) => Exit::CorruptStore,
+            Self::Store(StoreError::InUse { .. }) => Exit::Temporary,
+            Self::Store(_) | Self::Listen { .. } | Self::Signals(_) | Self::PartEnded => {
+                Exit::Unavailable
+            }
+        }
+    }
+}
+
+/// One thread does everything; the blocking pool is for name look-ups.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_stack_size(256 * 1024)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build()
+}
+
+/// Runs until a signal ends it. `say` prints what the operator must see at start.
+pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError> {
+    process::harden();
+    let mut signals = Signals::new().map_err(DaemonError::Signals)?;
+    let mut loaded_config = load_config(&options)?;
+    let log = logging::start_daemon(&loaded_config.config.log.filter).map_err(DaemonError::Log)?;
+    log_panics();
+    for wrong in &loaded_config.set_aside {
+        tracing::warn!("a stored setting is left out: {wrong}");
+    }
+    let config = loaded_config.config.clone();
+    let dir = paths::state_dir(options.state_dir.as_deref())?;
+    let (store, loaded) = Store::open(OpenOptions {
+        vault_key_file: config.security.vault_key_file.clone(),
+        new_store: options.new_store,
+        raw_retention_h: seconds(config.storage.raw_retention) / 3600,
+        history_retention_d: seconds(config.storage.history_retention) / 86_400,
+        ..OpenOptions::new(&dir)
+    })?;
+    let catalogue = catalogue(&loaded_config)?;
+    let listener = bind(config.server.listen).await?;
+    let address = listener.local_addr().unwrap_or(config.server.listen);
+    write_file(&dir.join("api.addr"), &address.to_string())?;
+    let tokens = first_token(&dir, &loaded, &store, &say).await?;
+
+    let stop = CancellationToken::new();
+    let (wake, wakes) = mpsc::channel(WAKES_MAX);
+    let (brake_updates, brake_rows) = mpsc::channel(BRAKE_UPDATES_MAX);
+    let site = build_site(
+        &config,
+        &loaded,
+        catalogue,
+        address,
+        store.clone(),
+        tokens,
+        (wake, brake_updates),
+        &stop,
+    );
+    let (cameras, gateway) = (loaded.cameras.len(), loaded.gateway_id.clone());
+    restore(&site, loaded, &store).await?;
+
+    let marks = watchdog::Marks::new();
+    let scheduler = marks.add("scheduler", SCHEDULER_DEADLINE);
+    let writer = marks.add("store", STORE_DEADLINE);
+    let mut parts = JoinSet::new();
+    parts.spawn(monitor::run(site.clone(), wakes, scheduler, stop.clone()));
+    parts.spawn(keep_brake(store.clone(), brake_rows, stop.clone()));
+    let context = Arc::new(api::Context::new(site.clone(), server_settings(&config)));
+    parts.spawn(api::run(
+        context,
+        listener,
+        api::listen::Limits::default(),
+        stop.clone(),
+    ));
+    parts.spawn(kept("transitions", stop.clone(), {
+        let site = site.clone();
+        move || site.clone().commit_transitions()
+    }));
+    parts.spawn(kept("store mark", stop.clone(), {
+        let (store, stop) = (store.clone(), stop.clone());
+        move || watch_store(store.clone(), writer.clone(), stop.clone())
+    }));
+    parts.spawn(kept("watchdog", stop.clone(), {
+        let stop = stop.clone();
+        move || watchdog::feed(marks.clone(), stop.clone())
+    }));
+
+    site.set_ready();
+    site.tell(started_event(&gateway));
+    tracing::info!(gateway, "ready: {cameras} cameras, API on {address}");
+    say(&format!(
+        "ohmvision {} listens on http://{address}",
+        env!("CARGO_PKG_VERSION")
+    ));
+    notify::ready(&format!("{cameras} cameras, API on {address}"));
+
+    let watch = Watched {
+        options: &options,
+        site: &site,
+        store: &store,
+        log: &log,
+    };
+    let ended = until_end(&mut signals, watch, &mut loaded_config, &mut parts).await;
+    drain(&site, &store, &stop, parts, &mut signals).await;
+    ended
+}
+
+/// What the daemon looks at while it runs.
+#[derive(Clone, Copy)]
+struct Watched<'a> {
+    options: &'a Options,
+    site: &'a Site,
+    store: &'a Store,
+    log: &'a logging::FilterHandle,
+}
+
+/// Waits for the end, reloading on SIGHUP on the way.
+async fn until_end(
+    signals: &mut Signals,
+    watched: Watched<'_>,
+    running: &mut config::Loaded,
+    parts: &mut JoinSet<()>,
+) -> Result<(), DaemonError> {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signalled::End(name) => {
+                    tracing::info!(signal = name, "stopping");
+                    return Ok(());
+                }
+                Signalled::Reload => reload(watched.options, running, watched.site, watched.log),
+            },
+            // All of these run until they are told to stop: an early end is a fault, and the service
+            // manager brings back a whole daemon better than we a half one.
+            () = watched.store.gone() => return Err(DaemonError::PartEnded),
+            _ = parts.join_next() => return Err(DaemonError::PartEnded),
+        }
+    }
+}
+
+async fn drain(
+    site: &Arc<Site>,
+    store: &Store,
+    stop: &CancellationToken,
+    mut parts: JoinSet<()>,
+    signals: &mut Signals,
+) {
+    notify::stopping();
+    let work = async {
+        stop.cancel();
+        site.tasks().close();
+        let running = async {
+            site.tasks().wait().await;
+            while parts.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(FINISH, running).await.is_err() {
+            tracing::info!("some checks or requests were still running and are cut off");
+        }
+        if let Err(error) = site.flush_events().await {
+            tracing::error!("the last transitions could not be stored: {error}");
+        }
+        if let Err(error) = site.beat(true).await {
+            tracing::error!("the last figures could not be stored: {error}");
+        }
+        if let Err(error) = store.close().await {
+            tracing::error!("the store did not close in order: {error}");
+        }
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(DRAIN, work) => {
+            if ended.is_err() {
+                tracing::warn!("the store did not finish within {} s", DRAIN.as_secs());
+            }
+        }
+        name = signals.end() => tracing::warn!(signal = name, "second signal: leaving at once"),
+    }
+    tracing::info!("stopped");
+}
+
+fn load_config(options: &Options) -> Result<config::Loaded, ConfigErrors> {
+    let mut sources = Sources::of_process(options.config.as_deref())?;
+    if let Some(listen) = options.listen {
+        sources
+            .command_line
+            .push(("--listen", "server.listen", listen.to_string()));
+    }
+    Config::load(&sources)
+}
+
+/// The catalogue with the operator's `[[manufacturer]]` entries.
+pub(crate) fn catalogue(loaded: &config::Loaded) -> Result<Arc<Catalogue>, DaemonError> {
+    let file = loaded
+        .file
+        .as_deref()
+        .map_or(String::new(), |f| f.display().to_string());
+    let mut problems = Vec::new();
+    let mut makers = Vec::new();
+    for (table, line) in &loaded.manufacturers {
+        match RawMaker::deserialize(table.clone()) {
+            Ok(maker) => makers.push(maker),
+            Err(error) => {
+                problems.push(format!(
+                    "{file}:{line}: [[manufacturer]] {}",
+                    error.message()
+                ));
+            }
+        }
+    }
+    if problems.is_empty() {
+        match Catalogue::with_overlay(&makers) {
+            Ok(catalogue) => return Ok(Arc::new(catalogue)),
+            Err(found) => problems.extend(found.iter().map(|problem| {
+                let line = loaded
+                    .manufacturers
+                    .get(problem.entry)
+                    .map_or(0, |(_, line)| *line);
+                format!("{file}:{line}: {}", problem.message)
+            })),
+        }
+    }
+    Err(DaemonError::Catalogue(problems.join("\n")))
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, DaemonError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| DaemonError::Listen { address, source })
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), DaemonError> {
+    std::fs::write(path, text).map_err(|source| DaemonError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The tokens in force; at the first start one is made and written where only the owner reads it.
+async fn first_token(
+    dir: &Path,
+    loaded: &Loaded,
+    store: &Store,
+    say: &impl Fn(&str),
+) -> Result<Vec<TokenHash>, DaemonError> {
+    let known: Vec<TokenHash> = loaded
+        .tokens
+        .iter()
+        .filter_map(|row| {
+            Some(TokenHash {
+                sha256: row.sha256,
+                scope: scope(&row.scope)?,
+            })
+        })
+        .collect();
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let path = dir.join("admin.token");
+    let failed = |source| DaemonError::Write {
+        path: path.clone(),
+        source,
+    };
+    let (text, sha256) = token::make().map_err(failed)?;
+    token::write(&path, &text).map_err(failed)?;
+    let row = TokenRow {
+        id: uuid::Uuid::now_v7().to_string(),
+        name: "admin".to_owned(),
+        scope: "admin".to_owned(),
+        sha256,
+        created_at: now(),
+        expires_at: None,
+        last_used_at: None,
+    };
+    store.put_token(row).await?;
+    say(&format!(
+        "the admin token is in {} (readable by its owner only)",
+        path.display()
+    ));
+    Ok(vec![TokenHash {
+        sha256,
+        scope: Scope::Admin,
+    }])
+}
+
+fn scope(name: &str) -> Option<Scope> {
+    match name {
+        "read" => Some(Scope::Read),
+        "operate" => Some(Scope::Operate),
+        "admin" => Some(Scope::Admin),
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the one place where all parts meet"
+)]
+fn build_site(
+    config: &Config,
+    loaded: &Loaded,
+    catalogue: Arc<Catalogue>,
+    address: SocketAddr,
+    store: Store,
+    tokens: Vec<TokenHash>,
+    (wake, brake_updates): (mpsc::Sender<Wake>, mpsc::Sender<BrakeRow>),
+    stop: &CancellationToken,
+) -> Arc<Site> {
+    let mut ledger = Ledger::default();
+    for row in &loaded.brake {
+        ledger.import(&row.key, &row.json);
+    }
+    let brake = Brake::new(ledger, store.fingerprint_key(), Some(brake_updates));
+    Site::new(Parts {
+        settings: settings(config, address),
+        catalogue,
+        brake: Arc::new(brake),
+        gate: Arc::new(Gate::new(config.health.concurrent_max as usize)),
+        next_camera_id: loaded.next_camera_id.0,
+        store,
+        tokens,
+        wake,
+        stop: stop.clone(),
+    })
+}
+
+fn settings(config: &Config, address: SocketAddr) -> Settings {
+    let health = &config.health;
+    let networks = config
+        .security
+        .allowed_networks
+        .clone()
+        .with_own_listeners(vec![address]);
+    Settings {
+        interval_s: seconds(health.interval),
+        timeout_ms: crate::probe::millis(health.timeout),
+        frame_timeout_ms: crate::probe::millis(health.frame_timeout),
+        verify_frames_every_s: health.verify_frames_every.map(seconds),
+        failures_to_offline: health.failures_to_offline,
+        backoff: Backoff {
+            first_delay_s: seconds(config.reconnect.first_delay),
+            max_delay_s: seconds(config.reconnect.max_delay),
+            max_attempts: config.reconnect.max_attempts,
+            jitter: config.reconnect.jitter,
+        },
+        networks: Arc::new(networks),
+        checkpoint_interval_s: seconds(config.storage.checkpoint_interval),
+    }
+}
+
+/// Cameras come back with their state, the running hour and thirty days of figures.
+async fn restore(site: &Site, loaded: Loaded, store: &Store) -> Result<(), DaemonError> {
+    let hour = current_hour(now());
+    let running: std::collections::BTreeMap<_, HourRollup> =
+        store.hour(hour).await?.into_iter().collect();
+    let mut states: std::collections::BTreeMap<_, _> = loaded.states.into_iter().collect();
+    let entry = |(camera, secrets): (crate::model::Camera, crate::model::CameraSecrets)| {
+        let id = camera.id;
+        let mut entry = Entry::new(camera, secrets);
+        if let Some(mut watch) = states
+            .remove(&id)
+            .and_then(|json| serde_json::from_slice::<Watch>(&json).ok())
+        {
+            watch.resumed();
+            entry.watch = watch;
+        }
+        if let Some(rollup) = running.get(&id) {
+            entry.figures = Accumulator::resume(hour, *rollup);
+        }
+        entry
+    };
+    site.restore(loaded.cameras.into_iter().map(entry).collect());
+    site.refresh_month().await?;
+    Ok(())
+}
+
+fn server_settings(config: &Config) -> api::ServerSettings {
+    api::ServerSettings {
+        body_bytes_max: config.server.body_bytes_max as usize,
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        loopback_scope: match config.server.loopback_scope {
+            LoopbackScope::None => None,
+            LoopbackScope::Read => Some(Scope::Read),
+            LoopbackScope::Operate => Some(Scope::Operate),
+        },
+        metrics_public: config.server.metrics_public,
+        hostname: nix::unistd::gethostname()
+            .ok()
+            .and_then(|h| h.into_string().ok())
+            .unwrap_or_default(),
+    }
+}
+
+/// Atomically: a bad file changes nothing and every mistake in it is named.
+fn reload(
+    options: &Options,
+    running: &mut config::Loaded,
+    site: &Site,
+    log: &logging::FilterHandle,
+) {
+    notify::reloading();
+    let loaded = load_config(options).map_err(DaemonError::Config);
+    match loaded.and_then(|loaded| Ok((catalogue(&loaded)?, loaded))) {
+        Ok((catalogue, loaded)) => {
+            let changes = config::changes(running, &loaded);
+            if let Err(error) = log.set(&loaded.config.log.filter) {
+                tracing::error!("log.filter {error}");
+            }
+            let address = site.settings().networks.own_listeners().first().copied();
+            site.apply(
+                settings(
+                    &loaded.config,
+                    address.unwrap_or(loaded.config.server.listen),
+                ),
+                catalogue,
+            );
+            let (live, later) = (changes.live.join(", "), changes.restart.join(", "));
+            tracing::info!(live, at_next_start = later, "configuration reloaded");
+            *running = loaded;
+        }
+        Err(error) => {
+            tracing::error!("the configuration is not reloaded, the old one stays:\n{error}")
+        }
+    }
+    notify::ready("configuration reloaded");
+}
+
+/// What becomes of logins is kept over restarts.
+async fn keep_brake(store: Store, mut rows: mpsc::Receiver<BrakeRow>, stop: CancellationToken) {
+    loop {
+        let update = tokio::select! {
+            update = rows.recv() => update,
+            () = stop.cancelled() => rows.try_recv().ok(),
+        };
+        let Some(row) = update else { return };
+        if let Err(error) = store.put_brake(vec![row], Vec::new()).await {
+            tracing::error!("what became of a login is kept in memory only: {error}");
+        }
+    }
+}
+
+/// A part that may be begun anew after a fault; when that does not help, it ends, and with it the
+/// daemon.
+async fn kept<F>(name: &'static str, stop: CancellationToken, work: impl Fn() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let run = move || {
+        let part = work();
+        async move {
+            part.await;
+            Ok::<(), std::convert::Infallible>(())
+        }
+    };
+    if let Err(gave_up) = keep_running(name, Restarts::default(), stop, run).await {
+        tracing::error!("{gave_up}");
+    }
+}
+
+/// Touches the store's mark as long as it gets on with its work.
+async fn watch_store(store: Store, mark: watchdog::Mark, stop: CancellationToken) {
+    loop {
+        if store.last_progress().elapsed() < STORE_LOOK {
+            mark.touch();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(STORE_LOOK) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn started_event(gateway: &str) -> Event {
+    Event {
+        id: uuid::Uuid::now_v7(),
+        time: now(),
+        kind: EventKind::Started,
+        camera_id: None,
+        camera_name: None,
+        cause: None,
+        duration_s: None,
+        message: format!("{gateway} started, version {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// The signals that matter.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.term.recv() => Signalled::End("SIGTERM"),
+            _ = self.int.recv() => Signalled::End("SIGINT"),
+            _ = self.hup.recv() => Signalled::Reload,
+        }
+    }
+
+    /// The next signal that ends; reloads on the way are passed over.
+    async fn end(&mut self) -> &'static str {
+        loop {
+            if let Signalled::End(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Signalled {
+    End(&'static str),
+    Reload,
+}
