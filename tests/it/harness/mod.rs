@@ -1,0 +1,35 @@
+//! What the scenarios stand on: a site of real cameras in namespaces, a daemon of its own, a small
+//! HTTP client.
+
+pub mod daemon;
+pub mod fake;
+pub mod site;
+
+use std::time::{Duration, Instant};
+
+pub use daemon::Daemon;
+pub use site::Site;
+
+/// Asks again until there is an answer.
+///
+/// Panics with `what` when `limit` is over.
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+/// A missing peer fails a test, unless it is named in `OHMVISION_SKIP`.
+pub fn is_skipped(peer: &str) -> bool {
+    let skipped = std::env::var("OHMVISION_SKIP").unwrap_or_default();
+    let is_skipped = skipped.split(',').any(|name| name.trim() == peer);
+    if is_skipped {
+        println!("skipped: {peer}");
+    }
+    is_skipped
+}

@@ -1,0 +1,136 @@
+//! A site of real cameras: `tests/lan/lan` with a prefix of its own, taken down at the end.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+pub struct Site {
+    pub prefix: String,
+}
+
+fn lan() -> Command {
+    Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lan/lan"))
+}
+
+impl Site {
+    /// Brings a site up; `None` where the peer `lan` is skipped.
+    pub fn up(name: &str, devices: &str) -> Option<Self> {
+        if super::is_skipped("lan") {
+            return None;
+        }
+        let site = Self {
+            prefix: format!("{name}{}", std::process::id() % 10_000),
+        };
+        let out = lan()
+            .args([
+                "up",
+                "--quiet",
+                "--prefix",
+                &site.prefix,
+                "--devices",
+                devices,
+            ])
+            .output()
+            .expect("tests/lan/lan runs");
+        assert!(
+            out.status.success(),
+            "the site does not come up (peers are installed by `tests/lan/lan install`): {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        Some(site)
+    }
+
+    /// `stop`, `start`, `unplug` or `plug` a device.
+    pub fn lan(&self, verb: &str, device: &str) {
+        let out = lan()
+            .args([verb, "--prefix", &self.prefix, device])
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{verb} {device}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+
+    /// A command inside the gateway's namespace; it becomes the process itself.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.gateway(), program]);
+        command
+    }
+
+    pub fn run(&self, program: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
+        self.command(program)
+            .args(args)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    fn gateway(&self) -> String {
+        format!("{}-gw", self.prefix)
+    }
+
+    /// Moves the calling thread into the gateway's namespace for good: sockets that it opens are there.
+    pub fn enter(&self) {
+        let namespace = File::open(format!("/run/netns/{}", self.gateway())).unwrap();
+        // SAFETY: a system call on a descriptor that is open; it changes this thread alone.
+        let moved = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+        assert_eq!(moved, 0, "setns: {}", std::io::Error::last_os_error());
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = lan().args(["down", "--prefix", &self.prefix]).output();
+    }
+}
+
+/// A device of `tests/lan/site.json`.
+#[derive(Debug, Clone)]
+pub struct Device {
+    pub name: String,
+    pub ip: String,
+    pub manufacturer: Option<String>,
+    pub username: String,
+    pub password: String,
+    /// The stream that a detection must recommend.
+    pub url: String,
+    pub codec: String,
+    pub width: u64,
+    pub height: u64,
+    pub fps: f64,
+}
+
+/// Every device that the site can have.
+pub fn devices() -> Vec<Device> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lan/site.json");
+    let site: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let text = |v: &Value| v.as_str().unwrap().to_owned();
+    let device = |d: &Value| {
+        let stream = &d["streams"][0];
+        let expected = &stream["expected"];
+        Device {
+            name: text(&d["name"]),
+            ip: text(&d["ip"]),
+            manufacturer: d["manufacturer"].as_str().map(str::to_owned),
+            username: text(&d["login"]["username"]),
+            password: text(&d["login"]["password"]),
+            url: text(&stream["url"]),
+            codec: text(&expected["codec"]),
+            width: expected["width"].as_u64().unwrap(),
+            height: expected["height"].as_u64().unwrap(),
+            fps: expected["fps"].as_f64().unwrap(),
+        }
+    };
+    site["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(device)
+        .collect()
+}

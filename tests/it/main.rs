@@ -1,0 +1,18 @@
+//! Whole-program scenarios, built as one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it saw"
+)]
+
+mod harness;
+
+mod examples;
+mod faults;
+mod health;
+mod kill;
+mod layers;
+mod site;
+mod start;
+mod store_crash;
