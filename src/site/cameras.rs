@@ -311,8 +311,11 @@ impl Site {
         };
         let had_default_name = entry.camera.name == default_name(&entry.camera);
         apply(&mut entry.camera, detection);
-        if had_default_name {
-            entry.camera.name = default_name(&entry.camera);
+        let device = &report.device;
+        if let (true, Some(maker), Some(model)) =
+            (had_default_name, &device.manufacturer, &entry.camera.model)
+        {
+            entry.camera.name = format!("{maker} {model}");
         }
         if let Some(Credentials { username, password }) = &detection.login {
             entry.camera.username = Some(username.clone());

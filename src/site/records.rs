@@ -96,26 +96,18 @@ fn write(camera: &mut Camera, draft: CameraDraft) {
     };
 }
 
-/// Maker and model where known, else the address.
+/// The address, until a detection knows maker and model.
 pub fn default_name(camera: &Camera) -> String {
-    let maker = [camera.manufacturer.as_deref(), camera.model.as_deref()];
-    let known: Vec<&str> = maker.into_iter().flatten().collect();
     let host = camera
         .primary_stream_url
         .as_ref()
         .map(|url| url.host.clone());
-    match (
-        known.len(),
-        camera
-            .ip_address
-            .clone()
-            .or(host)
-            .filter(|host| !host.is_empty()),
-    ) {
-        (2, _) => known.join(" "),
-        (_, Some(address)) => address,
-        _ => format!("camera {}", camera.id),
-    }
+    let address = camera
+        .ip_address
+        .clone()
+        .or(host)
+        .filter(|host| !host.is_empty());
+    address.unwrap_or_else(|| format!("camera {}", camera.id))
 }
 
 /// True if checks of the new record say nothing about the old one.
@@ -207,9 +199,6 @@ mod tests {
     fn a_name_is_made_where_none_is_given() {
         let mut d = draft("rtsp://10.0.0.9/x");
         assert_eq!(entry(1, d.clone()).camera.name, "10.0.0.9");
-        d.manufacturer = Some("axis".into());
-        d.model = Some("P1435".into());
-        assert_eq!(entry(1, d.clone()).camera.name, "axis P1435");
         d.name = "Entrée".into();
         assert_eq!(entry(1, d).camera.name, "Entrée");
     }
