@@ -22,7 +22,7 @@ use crate::policy::ledger::Ledger;
 use crate::policy::lifecycle::Watch;
 use crate::policy::uptime::Accumulator;
 use crate::probe::Gate;
-use crate::site::{Entry, Parts, Scope, Settings, Site, TokenHash, Wake, current_hour};
+use crate::site::{Entry, Parts, Scope, Settings, Site, Wake, current_hour};
 use crate::store::{BrakeRow, Loaded, OpenOptions, Store, StoreError, TokenRow};
 use crate::supervise::{Restarts, keep_running, log_panics};
 use crate::sys::{notify, paths, process, token, watchdog};
@@ -337,19 +337,9 @@ async fn first_token(
     loaded: &Loaded,
     store: &Store,
     say: &impl Fn(&str),
-) -> Result<Vec<TokenHash>, DaemonError> {
-    let known: Vec<TokenHash> = loaded
-        .tokens
-        .iter()
-        .filter_map(|row| {
-            Some(TokenHash {
-                sha256: row.sha256,
-                scope: scope(&row.scope)?,
-            })
-        })
-        .collect();
-    if !known.is_empty() {
-        return Ok(known);
+) -> Result<Vec<TokenRow>, DaemonError> {
+    if !loaded.tokens.is_empty() {
+        return Ok(loaded.tokens.clone());
     }
     let path = dir.join("admin.token");
     let failed = |source| DaemonError::Write {
@@ -361,30 +351,18 @@ async fn first_token(
     let row = TokenRow {
         id: uuid::Uuid::now_v7().to_string(),
         name: "admin".to_owned(),
-        scope: "admin".to_owned(),
+        scope: Scope::Admin.as_str().to_owned(),
         sha256,
         created_at: now(),
         expires_at: None,
         last_used_at: None,
     };
-    store.put_token(row).await?;
+    store.put_token(row.clone()).await?;
     say(&format!(
         "the admin token is in {} (readable by its owner only)",
         path.display()
     ));
-    Ok(vec![TokenHash {
-        sha256,
-        scope: Scope::Admin,
-    }])
-}
-
-fn scope(name: &str) -> Option<Scope> {
-    match name {
-        "read" => Some(Scope::Read),
-        "operate" => Some(Scope::Operate),
-        "admin" => Some(Scope::Admin),
-        _ => None,
-    }
+    Ok(vec![row])
 }
 
 #[expect(
@@ -397,7 +375,7 @@ fn build_site(
     catalogue: Arc<Catalogue>,
     address: SocketAddr,
     store: Store,
-    tokens: Vec<TokenHash>,
+    tokens: Vec<TokenRow>,
     (wake, brake_updates): (mpsc::Sender<Wake>, mpsc::Sender<BrakeRow>),
     stop: &CancellationToken,
 ) -> Arc<Site> {

@@ -11,7 +11,9 @@ use super::etag::{Conditions, Tags, etag};
 use super::filters::{CameraFilter, Page};
 use super::merge::patched;
 use super::problem::FieldError;
-use super::{Context, List, Problem, Response, body, content, json, json_with, to_the_end};
+use super::{
+    Context, List, Problem, Response, body, content, json, json_with, no_content, to_the_end,
+};
 use crate::model::CameraId;
 use crate::site::{CameraDraft, CameraView, SiteError};
 
@@ -181,9 +183,7 @@ pub async fn delete(
     let revision = is_bound.then_some(view.camera.revision);
     let site = context.site.clone();
     to_the_end(async move { site.delete_camera(id, revision).await }).await??;
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 pub async fn snapshot(context: &Context, id: CameraId) -> Result<Response, Problem> {

@@ -26,6 +26,7 @@ pub mod route;
 mod serve;
 pub mod strict;
 mod system;
+mod tokens;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -132,6 +133,13 @@ fn content(kind: &'static str, bytes: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Full::new(bytes.into()));
     let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// 204.
+fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 

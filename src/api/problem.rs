@@ -143,6 +143,10 @@ impl From<SiteError> for Problem {
                 ..Self::new(StatusCode::CONFLICT, "duplicate_camera", detail)
             },
             SiteError::Stale { .. } => Self::new(StatusCode::CONFLICT, "stale", detail),
+            SiteError::UnknownToken(_) => Self::not_found("unknown_token", detail),
+            SiteError::LastAdminToken => {
+                Self::new(StatusCode::CONFLICT, "last_admin_token", detail)
+            }
             SiteError::Disabled(_) => Self::new(StatusCode::CONFLICT, "camera_disabled", detail),
             SiteError::Invalid { field, message } => {
                 Self::invalid(vec![FieldError::new(field, message)])

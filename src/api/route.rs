@@ -35,6 +35,9 @@ pub enum Request {
     CheckNow(CameraId),
     Reconnect(CameraId),
     Events(EventFilter),
+    ListTokens,
+    CreateToken,
+    RevokeToken(String),
 }
 
 /// What a route does with the request's body.
@@ -153,6 +156,18 @@ pub static ROUTES: &[Route] = &[
     get("/api/events", READ, |a| {
         Some(Request::Events(event_filter(&mut a.query)))
     }),
+    get("/api/tokens", ADMIN, |_| Some(Request::ListTokens)),
+    post("/api/tokens", ADMIN, Body::Json, 30, |_| {
+        Some(Request::CreateToken)
+    }),
+    Route {
+        method: Method::DELETE,
+        path: "/api/tokens/{token}",
+        scope: ADMIN,
+        body: Body::None,
+        answer_s_max: 30,
+        build: |a| a.captured.take().map(Request::RevokeToken),
+    },
 ];
 
 const fn get(

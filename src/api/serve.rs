@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
     Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, system,
+    tokens,
 };
 use crate::site::Scope;
 
@@ -241,6 +242,9 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
         Request::CheckNow(id) => health::check_now(context, id).await,
         Request::Reconnect(id) => health::reconnect(context, id),
         Request::Events(filter) => events::list(context, filter).await,
+        Request::ListTokens => tokens::list(context),
+        Request::CreateToken => tokens::create(context, &body).await,
+        Request::RevokeToken(id) => tokens::revoke(context, id).await,
     }
 }
 

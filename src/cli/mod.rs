@@ -1,10 +1,14 @@
 //! The command line: one file per subcommand; tables for people, `--json` for programs.
 
+mod camera;
+mod client;
 mod config;
 mod detect;
+mod health;
 mod probe;
 mod run;
 mod table;
+mod token;
 mod urls;
 
 use std::io::IsTerminal as _;
@@ -40,6 +44,14 @@ enum Command {
     Urls(UrlsArgs),
     /// List the known manufacturers, or show one with its templates.
     Manufacturers(ManufacturersArgs),
+    /// Store, show and remove the cameras of a running daemon.
+    Camera(camera::CameraArgs),
+    /// Show how the cameras of a running daemon are.
+    Health(health::HealthArgs),
+    /// Show what happened.
+    Events(health::EventsArgs),
+    /// Make, list and revoke tokens of the API.
+    Token(token::TokenArgs),
     /// Check or print the configuration.
     Config(ConfigArgs),
     /// Print the version.
@@ -169,6 +181,10 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => one_shot(probe::run(&args)),
         Command::Urls(args) => urls::urls(&args),
         Command::Manufacturers(args) => urls::manufacturers(&args),
+        Command::Camera(args) => one_shot(camera::run(&args)),
+        Command::Health(args) => one_shot(health::health(&args)),
+        Command::Events(args) => one_shot(health::events(&args)),
+        Command::Token(args) => one_shot(token::run(&args)),
         Command::Config(args) => config::run(&args.command),
         Command::Version => {
             out(&format!("ohmvision {}", env!("CARGO_PKG_VERSION")));

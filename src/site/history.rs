@@ -41,6 +41,7 @@ impl Site {
     fn gather(&self, at: Timestamp, with_states: bool) -> (Beat, Vec<(CameraId, usize)>) {
         let mut beat = Beat {
             at,
+            tokens_used: self.tokens_used(),
             ..Beat::default()
         };
         let mut raw_counts = Vec::new();

@@ -6,6 +6,7 @@ mod entry;
 mod history;
 mod records;
 mod settings;
+mod tokens;
 mod types;
 mod views;
 
@@ -14,7 +15,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use subtle::ConstantTimeEq;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,7 @@ use crate::brake::{Brake, Errand};
 use crate::detect::{AttemptReport, DetectReport, DetectRequest, Detector, ProbeRequest};
 use crate::model::{CameraId, Event};
 use crate::probe::{Gate, Limits};
-use crate::store::Store;
+use crate::store::{Store, TokenRow};
 use crate::vendor::Catalogue;
 
 use entry::FreshPicture;
@@ -31,6 +31,7 @@ use entry::FreshPicture;
 pub use entry::Entry;
 pub use history::current_hour;
 pub use settings::Settings;
+pub use tokens::TokenView;
 pub use types::{CameraDraft, EventQuery, PasswordChange, Scope, SiteError, Window};
 pub use views::{
     CameraView, CheckView, ErrorView, HealthDetail, HealthView, HistoryBucket, Outage, Percentiles,
@@ -41,13 +42,6 @@ pub use views::{
 const BATCH_AT_ONCE: usize = 8;
 /// Transitions that may wait for the store; older ones are dropped first, with a warning.
 const EVENTS_WAITING_MAX: usize = 2000;
-
-/// A token as the site knows it.
-#[derive(Debug, Clone)]
-pub struct TokenHash {
-    pub sha256: [u8; 32],
-    pub scope: Scope,
-}
 
 /// What wakes the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +62,7 @@ pub struct Site {
     gate: Arc<Gate>,
     cameras: Mutex<BTreeMap<CameraId, Entry>>,
     next_camera_id: AtomicU32,
-    tokens: Mutex<Vec<TokenHash>>,
+    tokens: Mutex<Vec<TokenRow>>,
     pictures: Mutex<HashMap<CameraId, PictureSlot>>,
     /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
     waiting: Mutex<Waiting>,
@@ -95,7 +89,7 @@ pub struct Parts {
     pub brake: Arc<Brake>,
     pub gate: Arc<Gate>,
     pub next_camera_id: u32,
-    pub tokens: Vec<TokenHash>,
+    pub tokens: Vec<TokenRow>,
     pub wake: mpsc::Sender<Wake>,
     pub stop: CancellationToken,
 }
@@ -118,17 +112,6 @@ impl Site {
             tasks: TaskTracker::new(),
             stop: parts.stop,
             ready: AtomicBool::new(false),
-        })
-    }
-
-    /// The scope of a bearer token, `None` for an unknown one. Every stored hash is compared, so
-    /// that the time says nothing.
-    pub fn scope_of(&self, token: &str) -> Option<Scope> {
-        let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-        let tokens = lock(&self.tokens);
-        tokens.iter().fold(None, |found, known| {
-            let same: bool = known.sha256.ct_eq(digest.as_ref()).into();
-            if same { Some(known.scope) } else { found }
         })
     }
 

@@ -89,6 +89,10 @@ pub enum SiteError {
     /// The store's own sentence; 507 for a full disk, else 503.
     #[error("{message}")]
     Store { full: bool, message: String },
+    #[error("there is no token {0}")]
+    UnknownToken(String),
+    #[error("this is the last token that may do everything; make another admin token first")]
+    LastAdminToken,
     #[error("the gateway is stopping")]
     Stopping,
 }

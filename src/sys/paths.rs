@@ -30,6 +30,14 @@ pub fn state_dir(given: Option<&Path>) -> Result<PathBuf, PathError> {
     Ok(path)
 }
 
+/// Where a daemon of this machine may keep its state: this user's own place, then the service's.
+pub fn places() -> Vec<PathBuf> {
+    let own = choose(None, |name| std::env::var(name).ok());
+    own.into_iter()
+        .chain([PathBuf::from("/var/lib/ohmvision")])
+        .collect()
+}
+
 fn choose(given: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name: &str| env(name).filter(|value| !value.is_empty());
     // The XDG Base Directory Specification wants relative paths ignored.

@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod cli;
 mod examples;
 mod faults;
 mod health;

@@ -18,7 +18,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ohmvision");
 pub struct Daemon {
     child: Child,
     pub state: PathBuf,
-    address: String,
+    pub address: String,
     pub token: String,
     netns: Option<String>,
     _dir: Option<tempfile::TempDir>,
