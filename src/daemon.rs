@@ -22,7 +22,7 @@ use crate::policy::ledger::Ledger;
 use crate::policy::lifecycle::Watch;
 use crate::policy::uptime::Accumulator;
 use crate::probe::Gate;
-use crate::site::{Entry, Parts, Scope, Settings, Site, Wake, current_hour};
+use crate::site::{Entry, Parts, ScanSettings, Scope, Settings, Site, Wake, current_hour};
 use crate::store::{BrakeRow, Loaded, OpenOptions, Store, StoreError, TokenRow};
 use crate::supervise::{Restarts, keep_running, log_panics};
 use crate::sys::{notify, paths, process, token, watchdog};
@@ -417,6 +417,17 @@ fn settings(config: &Config, address: SocketAddr) -> Settings {
             jitter: config.reconnect.jitter,
         },
         networks: Arc::new(networks),
+        scan: ScanSettings {
+            networks: config
+                .discovery
+                .networks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            interfaces: config.discovery.interfaces.clone(),
+            hosts_max: u64::from(config.discovery.hosts_max),
+            window: config.discovery.multicast_window,
+        },
         checkpoint_interval_s: seconds(config.storage.checkpoint_interval),
     }
 }

@@ -13,6 +13,7 @@ pub mod store;
 
 pub mod brake;
 pub mod detect;
+pub mod discover;
 pub mod site;
 
 pub mod api;

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod problem;
 pub mod query;
 pub mod route;
+mod scan;
 mod serve;
 pub mod strict;
 mod system;

@@ -143,6 +143,7 @@ impl From<SiteError> for Problem {
                 ..Self::new(StatusCode::CONFLICT, "duplicate_camera", detail)
             },
             SiteError::Stale { .. } => Self::new(StatusCode::CONFLICT, "stale", detail),
+            SiteError::ScanRunning => Self::new(StatusCode::CONFLICT, "scan_running", detail),
             SiteError::UnknownToken(_) => Self::not_found("unknown_token", detail),
             SiteError::LastAdminToken => {
                 Self::new(StatusCode::CONFLICT, "last_admin_token", detail)

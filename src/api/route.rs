@@ -35,6 +35,11 @@ pub enum Request {
     CheckNow(CameraId),
     Reconnect(CameraId),
     Events(EventFilter),
+    NetworkInfo,
+    StartScan,
+    ScanStatus,
+    StopScan,
+    DiscoverOnvif,
     ListTokens,
     CreateToken,
     RevokeToken(String),
@@ -156,6 +161,25 @@ pub static ROUTES: &[Route] = &[
     get("/api/events", READ, |a| {
         Some(Request::Events(event_filter(&mut a.query)))
     }),
+    get("/api/discovery/network-info", READ, |_| {
+        Some(Request::NetworkInfo)
+    }),
+    post("/api/discovery/scan/start", OPERATE, Body::Json, 30, |_| {
+        Some(Request::StartScan)
+    }),
+    get("/api/discovery/scan/status", READ, |_| {
+        Some(Request::ScanStatus)
+    }),
+    post("/api/discovery/scan/stop", OPERATE, Body::Empty, 30, |_| {
+        Some(Request::StopScan)
+    }),
+    post(
+        "/api/discovery/onvif/discover",
+        OPERATE,
+        Body::Json,
+        60,
+        |_| Some(Request::DiscoverOnvif),
+    ),
     get("/api/tokens", ADMIN, |_| Some(Request::ListTokens)),
     post("/api/tokens", ADMIN, Body::Json, 30, |_| {
         Some(Request::CreateToken)

@@ -16,8 +16,8 @@ use super::etag::Conditions;
 use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
-    Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, system,
-    tokens,
+    Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, scan,
+    system, tokens,
 };
 use crate::site::Scope;
 
@@ -242,6 +242,11 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
         Request::CheckNow(id) => health::check_now(context, id).await,
         Request::Reconnect(id) => health::reconnect(context, id),
         Request::Events(filter) => events::list(context, filter).await,
+        Request::NetworkInfo => scan::network_info(context),
+        Request::StartScan => scan::start(context, &body),
+        Request::ScanStatus => scan::status(context),
+        Request::StopScan => scan::stop(context),
+        Request::DiscoverOnvif => scan::discover(context, &body).await,
         Request::ListTokens => tokens::list(context),
         Request::CreateToken => tokens::create(context, &body).await,
         Request::RevokeToken(id) => tokens::revoke(context, id).await,

@@ -7,6 +7,7 @@ mod detect;
 mod health;
 mod probe;
 mod run;
+mod scan;
 mod table;
 mod token;
 mod urls;
@@ -36,6 +37,10 @@ struct Cli {
 enum Command {
     /// Run the daemon.
     Run(RunArgs),
+    /// Find every camera on the networks, without any login.
+    Scan(scan::ScanArgs),
+    /// Ask for ONVIF devices by multicast.
+    Discover(scan::DiscoverArgs),
     /// Work out how to connect to one camera.
     Detect(DetectArgs),
     /// Probe one URL once: exit 0 alive, 1 not, 2 usage.
@@ -177,6 +182,8 @@ pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     let code = match command {
         Command::Run(args) => run::run(&args),
+        Command::Scan(args) => one_shot(scan::scan(&args)),
+        Command::Discover(args) => one_shot(scan::discover(&args)),
         Command::Detect(args) => one_shot(detect::run(&args)),
         Command::Probe(args) => one_shot(probe::run(&args)),
         Command::Urls(args) => urls::urls(&args),

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use super::{AttemptReport, DetectReport, DetectRequest, DeviceReport, ProbeRequest};
 use crate::brake::{Brake, Errand};
 use crate::model::{
-    AuthUse, ConnectionType, Credentials, ErrorCode, Evidence, Outcome, Scheme, Stage, StreamRole,
+    AuthUse, ConnectionType, Credentials, ErrorCode, Evidence, Outcome, Stage, StreamRole,
     StreamUrl,
 };
 use crate::policy::networks::AllowedNetworks;
 use crate::policy::rank::{hint, rank, reason};
-use crate::probe::{Attempt, Depth, Gate, Limits, Target, Trust, http, millis, net};
-use crate::sys::neighbours;
-use crate::vendor::{Candidate, Catalogue, Hint, Maker, Strength, parse_mac};
+use crate::probe::{Attempt, Depth, Gate, Limits, Target, Trust, millis, net};
+use crate::vendor::{Candidate, Catalogue};
 
+use super::identity::Identity;
 use super::plan;
 
 /// Attempts of one detection.
@@ -94,10 +94,7 @@ struct Run<'a> {
     deadline: Instant,
     open: Vec<u16>,
     port_errors: Vec<ErrorCode>,
-    device: DeviceReport,
-    maker: Option<Maker<'a>>,
-    /// How sure the maker is; `None` for the operator's word, which nothing beats.
-    sureness: Option<Strength>,
+    identity: Identity<'a>,
     login: LoginState,
     tries: Vec<(Target, Attempt)>,
 }
@@ -119,6 +116,8 @@ impl<'a> Run<'a> {
             None => request.ip.to_string(),
         };
         let started = Instant::now();
+        let given = request.manufacturer.as_deref();
+        let given = given.and_then(|m| detector.catalogue.find(m).ok());
         Self {
             detector,
             request,
@@ -127,19 +126,14 @@ impl<'a> Run<'a> {
             deadline: started + Duration::from_millis(u64::from(request.timeout_ms)),
             open: Vec::new(),
             port_errors: Vec::new(),
-            device: DeviceReport::default(),
-            maker: request
-                .manufacturer
-                .as_deref()
-                .and_then(|m| detector.catalogue.find(m).ok()),
-            sureness: None,
+            identity: Identity::new(given),
             login: LoginState::Untried(0),
             tries: Vec::new(),
         }
     }
 
     async fn look_for_ports(&mut self) {
-        let ports = plan::ports(&self.request.ports, self.maker);
+        let ports = plan::ports(&self.request.ports, self.identity.likely_maker());
         let networks = &self.detector.networks;
         let limit = PORT_LIMIT.min(self.remaining());
         let addresses: Vec<SocketAddr> = ports
@@ -156,69 +150,23 @@ impl<'a> Run<'a> {
 
     /// Banners, realms and the MAC prefix, all without a login.
     async fn identify(&mut self) {
-        if let Some(mac) = neighbours::mac_of(self.request.ip) {
-            let hint = parse_mac(&mac).and_then(|mac| self.detector.catalogue.by_oui(mac));
-            hint.into_iter().for_each(|h| self.name_maker(h));
-            self.device.mac = Some(mac);
-        }
-        for port in self.open.clone() {
-            if self.remaining().is_zero() {
-                return;
-            }
-            match plan::port_kind(port) {
-                plan::PortKind::Rtsp(scheme) => self.read_rtsp_banner(scheme, port).await,
-                plan::PortKind::Http(scheme) => self.read_http_banner(scheme, port).await,
-                plan::PortKind::Unknown => {}
-            }
-        }
-    }
-
-    async fn read_rtsp_banner(&mut self, scheme: Scheme, port: u16) {
-        let target = self.target(
-            self.url(scheme, port, "/"),
-            StreamRole::Any,
-            Depth::Answer,
-            None,
-        );
-        let attempt = self.detector.brake.run(target, self.errand()).await;
-        let catalogue: &'a Catalogue = &self.detector.catalogue;
-        let hint = catalogue.by_rtsp(attempt.server.as_deref(), attempt.realm.as_deref());
-        hint.into_iter().for_each(|h| self.name_maker(h));
-    }
-
-    async fn read_http_banner(&mut self, scheme: Scheme, port: u16) {
-        let target = self.target(
-            self.url(scheme, port, "/"),
-            StreamRole::Any,
-            Depth::Answer,
-            None,
-        );
-        let Some(banner) = http::banner(&target).await else {
-            return;
-        };
-        let catalogue: &'a Catalogue = &self.detector.catalogue;
-        let hint = catalogue.by_http(
-            banner.server.as_deref(),
-            banner.realm.as_deref(),
-            banner.title.as_deref(),
-        );
-        hint.into_iter().for_each(|h| self.name_maker(h));
-    }
-
-    /// The strongest hint names the maker, unless the operator did.
-    fn name_maker(&mut self, hint: Hint<'a>) {
-        let is_given = self.maker.is_some() && self.sureness.is_none();
-        if !is_given && self.sureness.is_none_or(|before| hint.strength > before) {
-            self.sureness = Some(hint.strength);
-            self.maker = Some(hint.maker);
-        }
+        let (detector, ip) = (self.detector, self.request.ip);
+        self.identity
+            .read(detector, ip, &self.host, &self.open, self.deadline)
+            .await;
     }
 
     /// Likeliest first; ends when the best so far cannot be beaten, when logins are used up, or when
     /// time is.
     async fn try_candidates(&mut self) {
         let catalogue = &self.detector.catalogue;
-        let plan = plan::candidates(catalogue, self.maker, self.request, &self.host, &self.open);
+        let plan = plan::candidates(
+            catalogue,
+            self.identity.likely_maker(),
+            self.request,
+            &self.host,
+            &self.open,
+        );
         for candidate in plan {
             if self.remaining().is_zero() || self.tries.len() >= TRIES_MAX {
                 return;
@@ -241,7 +189,8 @@ impl<'a> Run<'a> {
             return candidate.url.has_placeholders() && self.asks_for_login(|_| true);
         };
         let is_own = self
-            .maker
+            .identity
+            .likely_maker()
             .is_some_and(|m| candidate.maker_id.as_deref() == Some(m.id()));
         match candidate.role {
             role if is_main(role) => {
@@ -376,12 +325,13 @@ impl<'a> Run<'a> {
     }
 
     fn finish(self) -> Detection {
-        let mut device = self.device.clone();
-        // A prefix or a word that many share names nobody.
-        if let Some(maker) = self.maker.filter(|_| self.sureness != Some(Strength::Weak)) {
-            device.manufacturer = Some(maker.name().to_owned());
-            device.manufacturer_id = Some(maker.id().to_owned());
-        }
+        let maker = self.identity.maker();
+        let device = DeviceReport {
+            manufacturer: maker.map(|maker| maker.name().to_owned()),
+            manufacturer_id: maker.map(|maker| maker.id().to_owned()),
+            mac: self.identity.mac.clone(),
+            ..DeviceReport::default()
+        };
         let best = self.best_index();
         let credential_index = match self.login {
             LoginState::Accepted(index) => Some(index),
@@ -466,17 +416,8 @@ impl<'a> Run<'a> {
 
     fn errand(&self) -> Errand {
         Errand {
-            locks: self.maker.is_some_and(Maker::locks_accounts),
+            locks: self.identity.locks_accounts(),
             by_hand: true,
-        }
-    }
-
-    fn url(&self, scheme: Scheme, port: u16, path: &str) -> StreamUrl {
-        StreamUrl {
-            scheme,
-            host: self.host.clone(),
-            port,
-            path: path.to_owned(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Works out how to connect to a device: identify, try, prove, choose.
 
 mod engine;
+mod identity;
 mod plan;
 mod report;
 
@@ -9,6 +10,8 @@ use std::net::IpAddr;
 use crate::model::{ConnectionType, Credentials, StreamUrl};
 
 pub use engine::{Detection, Detector, is_detectable};
+pub use identity::Identity;
+pub use plan::{PortKind, port_kind};
 pub use report::{AttemptError, AttemptReport, DetectReport, DeviceReport};
 
 /// One device to detect, as checked by the API or the command line.

@@ -18,6 +18,7 @@ pub enum EventKind {
     CameraRemoved,
     Detected,
     DetectFailed,
+    ScanCompleted,
     Started,
     ConfigChanged,
 }

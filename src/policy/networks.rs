@@ -12,6 +12,51 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network of this length around an address.
+    pub fn new(address: IpAddr, prefix: u8) -> Self {
+        let address = match address {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(prefix.min(32)))
+                    .unwrap_or(0);
+                IpAddr::V4((u32::from(ip) & mask).into())
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(prefix.min(128)))
+                    .unwrap_or(0);
+                IpAddr::V6((u128::from(ip) & mask).into())
+            }
+        };
+        Self { address, prefix }
+    }
+
+    /// Addresses that a host may have: 254 in a /24, all in a /31 or /32.
+    pub fn usable_hosts(&self) -> u64 {
+        let bits = if self.address.is_ipv4() { 32 } else { 128 } - u32::from(self.prefix);
+        let all = 1_u64.checked_shl(bits).unwrap_or(u64::MAX);
+        if bits >= 2 { all - 2 } else { all }
+    }
+
+    /// Every usable IPv4 address, ascending; none for an IPv6 network.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> + Send + use<> {
+        let count = if self.address.is_ipv4() {
+            self.usable_hosts()
+        } else {
+            0
+        };
+        let first = match self.address {
+            IpAddr::V4(ip) => u32::from(ip) + u32::from(self.prefix < 31),
+            IpAddr::V6(_) => 0,
+        };
+        (0..u32::try_from(count).unwrap_or(u32::MAX))
+            .map(move |n| IpAddr::V4((first.wrapping_add(n)).into()))
+    }
+
+    pub fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, unmapped(ip)) {
             (IpAddr::V4(net), IpAddr::V4(ip)) => {
@@ -51,6 +96,54 @@ impl FromStr for Network {
         };
         Ok(Self { address, prefix })
     }
+}
+
+/// The networks of a scan: the given ones, checked.
+///
+/// # Errors
+/// One sentence that names the bad network, the limit and what to do.
+pub fn scan_networks<S: AsRef<str>>(
+    given: &[S],
+    allowed: &AllowedNetworks,
+    hosts_max: u64,
+) -> Result<Vec<Network>, String> {
+    let mut networks: Vec<Network> = Vec::new();
+    for text in given {
+        let text = text.as_ref();
+        let network: Network = text.parse()?;
+        let network = Network::new(network.address, network.prefix);
+        if !network.is_ipv4() {
+            return Err(format!(
+                "`{text}`: only IPv4 networks can be scanned; IPv6 cameras are found by multicast"
+            ));
+        }
+        let hosts = network.usable_hosts();
+        if hosts > hosts_max {
+            return Err(format!(
+                "`{text}` has {hosts} hosts, one scan takes at most {hosts_max}: name a smaller network, or raise discovery.hosts_max"
+            ));
+        }
+        let ends = [network.hosts().next(), network.hosts().last()];
+        if !ends
+            .into_iter()
+            .flatten()
+            .all(|ip| allowed.allows(std::net::SocketAddr::new(ip, 0)))
+        {
+            return Err(format!(
+                "`{text}` is not in security.allowed_networks, nothing was sent"
+            ));
+        }
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
+    }
+    let total: u64 = networks.iter().map(Network::usable_hosts).sum();
+    if total > hosts_max {
+        return Err(format!(
+            "the networks have {total} hosts together, one scan takes at most {hosts_max}"
+        ));
+    }
+    Ok(networks)
 }
 
 impl fmt::Display for Network {
@@ -205,6 +298,41 @@ mod tests {
                 .unwrap_err()
                 .contains("\"private\"")
         );
+    }
+
+    #[test]
+    fn scans_go_only_where_they_may_and_stay_small() {
+        let allowed = AllowedNetworks::parse(&["private"]).unwrap();
+        let scan = |given: &[&str]| scan_networks(given, &allowed, 4096);
+        let lan = scan(&["192.168.1.7/24", "192.168.1.0/24"]).unwrap();
+        assert_eq!((lan.len(), lan[0].usable_hosts()), (1, 254));
+        assert_eq!(lan[0].to_string(), "192.168.1.0/24");
+        let ends = (lan[0].hosts().next(), lan[0].hosts().last());
+        assert_eq!(
+            ends,
+            (
+                Some("192.168.1.1".parse().unwrap()),
+                Some("192.168.1.254".parse().unwrap())
+            )
+        );
+        for (bad, wanted) in [
+            ("0.0.0.0/0", "at most 4096"),
+            ("10.0.0.0/8", "at most 4096"),
+            ("8.8.8.0/24", "allowed_networks"),
+            ("127.0.0.0/24", "allowed_networks"),
+            ("192.168.1.0/33", "0 to 32"),
+            ("192.168.1", "is not a network"),
+            ("fd00::/64", "only IPv4"),
+        ] {
+            let error = scan(&[bad]).unwrap_err();
+            assert!(error.contains(wanted), "{bad}: {error}");
+        }
+        assert!(
+            scan(&["10.0.0.0/21", "10.1.0.0/21", "10.2.0.0/21"])
+                .unwrap_err()
+                .contains("together")
+        );
+        assert_eq!(scan(&["10.0.0.9"]).unwrap()[0].hosts().count(), 1);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod checks;
 mod entry;
 mod history;
 mod records;
+mod scan;
 mod settings;
 mod tokens;
 mod types;
@@ -30,6 +31,7 @@ use entry::FreshPicture;
 
 pub use entry::Entry;
 pub use history::current_hour;
+pub use scan::{DISCOVER_WINDOW, ScanRequest, ScanSettings, ScanStatus, ScanView};
 pub use settings::Settings;
 pub use tokens::TokenView;
 pub use types::{CameraDraft, EventQuery, PasswordChange, Scope, SiteError, Window};
@@ -64,6 +66,7 @@ pub struct Site {
     next_camera_id: AtomicU32,
     tokens: Mutex<Vec<TokenRow>>,
     pictures: Mutex<HashMap<CameraId, PictureSlot>>,
+    scanner: Mutex<scan::Scanner>,
     /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
     waiting: Mutex<Waiting>,
     has_waiting: Notify,
@@ -106,6 +109,7 @@ impl Site {
             next_camera_id: AtomicU32::new(parts.next_camera_id),
             tokens: Mutex::new(parts.tokens),
             pictures: Mutex::new(HashMap::new()),
+            scanner: Mutex::default(),
             waiting: Mutex::new(Waiting::default()),
             has_waiting: Notify::new(),
             wake: parts.wake,

@@ -20,6 +20,7 @@ pub struct Settings {
     pub failures_to_offline: u32,
     pub backoff: Backoff,
     pub networks: Arc<AllowedNetworks>,
+    pub scan: super::ScanSettings,
     /// Between two beats of the store.
     pub checkpoint_interval_s: u32,
 }

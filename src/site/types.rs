@@ -93,6 +93,8 @@ pub enum SiteError {
     UnknownToken(String),
     #[error("this is the last token that may do everything; make another admin token first")]
     LastAdminToken,
+    #[error("a scan runs already; wait for its end, or stop it")]
+    ScanRunning,
     #[error("the gateway is stopping")]
     Stopping,
 }

@@ -8,4 +8,6 @@ pub mod rtp;
 pub mod rtsp;
 pub mod sdp;
 pub mod video;
+pub mod wsd;
 pub mod x509;
+pub mod xml;

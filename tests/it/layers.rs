@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "logging", "supervise", "store", "probe"],
     &["brake"],
     &["detect"],
+    &["discover"],
     &["site"],
     &["api", "monitor"],
     &["daemon"],

@@ -14,6 +14,7 @@ mod faults;
 mod health;
 mod kill;
 mod layers;
+mod scan;
 mod site;
 mod start;
 mod store_crash;

@@ -1,0 +1,180 @@
+//! `ohmvision scan [NETWORK..]` and `ohmvision discover`
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::detect::one_shot_networks;
+use super::table::{or_dash, render};
+use super::{fail, out, out_json};
+use crate::brake::Brake;
+use crate::detect::Detector;
+use crate::discover::interfaces;
+use crate::discover::scan::{self, Device, PORTS, Plan, Told};
+use crate::exit::Exit;
+use crate::policy::networks::scan_networks;
+use crate::probe::Limits;
+use crate::vendor::Catalogue;
+
+/// Hosts of one scan, as the daemon's default.
+const HOSTS_MAX: u64 = 4096;
+const SCAN_WINDOW: Duration = Duration::from_millis(900);
+const DISCOVER_WINDOW: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    /// Networks to scan, as in 192.168.1.0/24 [default: those of the interfaces].
+    networks: Vec<String>,
+    /// Only this interface.
+    #[arg(long, value_name = "IF")]
+    interface: Vec<String>,
+    /// Print the devices as the API shows them.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DiscoverArgs {
+    /// Print the devices as the API shows them.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn scan(args: &ScanArgs) -> Exit {
+    let mut chosen = interfaces::list();
+    if let Some(missing) = args
+        .interface
+        .iter()
+        .find(|name| !chosen.iter().any(|i| i.name == **name))
+    {
+        return fail(Exit::Usage, &format!("there is no interface {missing}"));
+    }
+    chosen
+        .retain(|i| i.scannable && (args.interface.is_empty() || args.interface.contains(&i.name)));
+    let own: Vec<String> = chosen
+        .iter()
+        .flat_map(|i| &i.ipv4)
+        .map(|net| net.network.clone())
+        .collect();
+    let wanted = if args.networks.is_empty() {
+        &own
+    } else {
+        &args.networks
+    };
+    let networks = match scan_networks(wanted, &one_shot_networks(), HOSTS_MAX) {
+        Ok(networks) if networks.is_empty() => {
+            return fail(Exit::Usage, "this machine has no network to scan; name one");
+        }
+        Ok(networks) => networks,
+        Err(why) => return fail(Exit::Usage, &why),
+    };
+    let plan = Plan {
+        networks,
+        interfaces: chosen,
+        ports: Arc::from(PORTS),
+        tcp: true,
+        ws_discovery: true,
+        identify: true,
+        window: SCAN_WINDOW,
+    };
+    show(plan, args.json).await
+}
+
+pub async fn discover(args: &DiscoverArgs) -> Exit {
+    let mut chosen = interfaces::list();
+    chosen.retain(|i| i.scannable);
+    let plan = Plan {
+        networks: Vec::new(),
+        interfaces: chosen,
+        ports: Arc::from([]),
+        tcp: false,
+        ws_discovery: true,
+        identify: false,
+        window: DISCOVER_WINDOW,
+    };
+    show(plan, args.json).await
+}
+
+/// Runs the plan; progress on a terminal, then the table. Exit 1 when nothing was found.
+async fn show(plan: Plan, as_json: bool) -> Exit {
+    let detector = Detector {
+        catalogue: Arc::new(Catalogue::builtin()),
+        brake: Arc::new(Brake::for_one_run()),
+        gate: None,
+        networks: Arc::new(one_shot_networks()),
+        limits: Limits::default(),
+    };
+    let started = Instant::now();
+    let (tell, mut told) = mpsc::channel(256);
+    let total = plan.total();
+    let work = scan::run(plan, Arc::new(detector), tell, CancellationToken::new());
+    let collect = async {
+        let mut found: BTreeMap<IpAddr, Device> = BTreeMap::new();
+        let mut scanned = 0;
+        let is_live = std::io::stderr().is_terminal();
+        while let Some(news) = told.recv().await {
+            match news {
+                Told::Scanned(count) => scanned += count,
+                Told::Found(device) => drop(found.insert(device.ip, *device)),
+            }
+            if is_live {
+                let _ = write!(
+                    std::io::stderr(),
+                    "\r{scanned} of {total} addresses, {} devices ",
+                    found.len()
+                );
+            }
+        }
+        if is_live {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[2K");
+        }
+        found
+    };
+    let ((), found) = tokio::join!(work, collect);
+    let devices: Vec<Device> = found.into_values().collect();
+    if as_json {
+        out_json(&devices);
+    } else {
+        table(&devices);
+        let cameras = devices.iter().filter(|d| d.is_camera).count();
+        let seconds = started.elapsed().as_secs_f64();
+        out(&format!(
+            "{} devices, {cameras} of them cameras, {total} addresses in {seconds:.1} s",
+            devices.len()
+        ));
+    }
+    if devices.is_empty() {
+        Exit::Failed
+    } else {
+        Exit::Ok
+    }
+}
+
+fn table(devices: &[Device]) {
+    let row = |d: &Device| {
+        let ports: Vec<String> = d.open_ports.iter().map(u16::to_string).collect();
+        vec![
+            d.ip.to_string(),
+            or_dash(d.mac.clone()),
+            if d.is_camera { "camera" } else { "-" }.to_owned(),
+            or_dash(d.manufacturer.clone()),
+            or_dash(d.model.clone()),
+            format!("{:.0} %", d.confidence * 100.0),
+            if d.is_onvif { "onvif" } else { "-" }.to_owned(),
+            ports.join(" "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = devices.iter().map(row).collect();
+    out(&render(
+        &[
+            "ADDRESS", "MAC", "KIND", "MAKER", "MODEL", "SURE", "ONVIF", "PORTS",
+        ],
+        &rows,
+    ));
+}
