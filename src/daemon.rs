@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
+use crate::api::tls::{self, Tls, TlsError};
 use crate::brake::{Brake, now};
 use crate::config::{self, Config, ConfigErrors, LoopbackScope, Sources};
 use crate::exit::Exit;
@@ -80,6 +81,8 @@ pub enum DaemonError {
     Signals(std::io::Error),
     #[error("log.filter {0}")]
     Log(String),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     #[error("a part of the daemon broke off (see the log before this line); a restart helps")]
     PartEnded,
 }
@@ -89,7 +92,11 @@ impl DaemonError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Catalogue(_) | Self::Log(_) => Exit::Config,
-            Self::State(_) | Self::Write { .. } => Exit::CannotCreate,
+            Self::State(_) | Self::Write { .. } | Self::Tls(TlsError::Write { .. }) => {
+                Exit::CannotCreate
+            }
+            Self::Tls(TlsError::Make(_)) => Exit::Unavailable,
+            Self::Tls(_) => Exit::Config,
             Self::Store(
                 StoreError::Newer { .. } | StoreError::Corrupt { .. } | StoreError::VaultKey { .. },
             ) => Exit::CorruptStore,
@@ -134,6 +141,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().unwrap_or(config.server.listen);
     write_file(&dir.join("api.addr"), &address.to_string())?;
+    let tls = open_tls(&config, &dir)?;
     let tokens = first_token(&dir, &loaded, &store, &say).await?;
 
     let stop = CancellationToken::new();
@@ -160,8 +168,9 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     parts.spawn(keep_brake(store.clone(), brake_rows, stop.clone()));
     let context = Arc::new(api::Context::new(site.clone(), server_settings(&config)));
     parts.spawn(api::run(
-        context,
+        context.clone(),
         listener,
+        tls.clone(),
         api::listen::Limits::default(),
         stop.clone(),
     ));
@@ -182,9 +191,13 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     site.tell(started_event(&gateway));
     tracing::info!(gateway, "ready: {cameras} cameras, API on {address}");
     say(&format!(
-        "ohmvision {} listens on http://{address}",
-        env!("CARGO_PKG_VERSION")
+        "ohmvision {} listens on {}",
+        env!("CARGO_PKG_VERSION"),
+        tls::url(address, tls.as_deref())
     ));
+    if let Some(tls) = &tls {
+        say_fingerprint(tls, &say);
+    }
     notify::ready(&format!("{cameras} cameras, API on {address}"));
 
     let watch = Watched {
@@ -192,6 +205,9 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         site: &site,
         store: &store,
         log: &log,
+        context: &context,
+        tls: tls.as_deref(),
+        dir: &dir,
     };
     let ended = until_end(&mut signals, watch, &mut loaded_config, &mut parts).await;
     drain(&site, &store, &stop, parts, &mut signals).await;
@@ -205,6 +221,9 @@ struct Watched<'a> {
     site: &'a Site,
     store: &'a Store,
     log: &'a logging::FilterHandle,
+    context: &'a api::Context,
+    tls: Option<&'a Tls>,
+    dir: &'a Path,
 }
 
 /// Waits for the end, reloading on SIGHUP on the way.
@@ -221,7 +240,7 @@ async fn until_end(
                     tracing::info!(signal = name, "stopping");
                     return Ok(());
                 }
-                Signalled::Reload => reload(watched.options, running, watched.site, watched.log),
+                Signalled::Reload => reload(watched, running),
             },
             // All of these run until they are told to stop: an early end is a fault, and the service
             // manager brings back a whole daemon better than we a half one.
@@ -468,22 +487,60 @@ fn server_settings(config: &Config) -> api::ServerSettings {
             LoopbackScope::Operate => Some(Scope::Operate),
         },
         metrics_public: config.server.metrics_public,
-        hostname: nix::unistd::gethostname()
-            .ok()
-            .and_then(|h| h.into_string().ok())
-            .unwrap_or_default(),
+        hostname: hostname(),
     }
 }
 
+/// The API's certificate, where the configuration wants one.
+fn open_tls(config: &Config, dir: &Path) -> Result<Option<Arc<Tls>>, TlsError> {
+    let source = tls::Source::of(&config.server, dir, &hostname());
+    let open = |source| Tls::open(source, now()).map(Arc::new);
+    source.map(open).transpose()
+}
+
+fn say_fingerprint(tls: &Tls, say: &impl Fn(&str)) {
+    let shown = tls.fingerprint();
+    say(&format!(
+        "its certificate has the SHA-256 fingerprint {}",
+        shown.sha256
+    ));
+    if tls.is_own() {
+        say(&format!(
+            "curl trusts it with: -k --pinnedpubkey \"{}\"",
+            shown.pin
+        ));
+    }
+}
+
+/// The certificate is read again, changed settings or not: new connections get it, running ones
+/// go on with theirs.
+fn reload_tls(watched: Watched<'_>, config: &Config) {
+    let Some(tls) = watched.tls else { return };
+    let source = tls::Source::of(&config.server, watched.dir, &hostname());
+    match tls.reload(source, now()) {
+        Ok(true) => {
+            let sha256 = tls.fingerprint().sha256;
+            tracing::info!(sha256, "the API shows another certificate from now on");
+        }
+        Ok(false) => {}
+        Err(error) => {
+            tracing::error!("the API's certificate is not reloaded, the old one stays: {error}");
+        }
+    }
+}
+
+/// The machine's own name; empty where it has none.
+fn hostname() -> String {
+    let name = nix::unistd::gethostname();
+    let name = name.ok().and_then(|h| h.into_string().ok());
+    name.unwrap_or_default()
+}
+
 /// Atomically: a bad file changes nothing and every mistake in it is named.
-fn reload(
-    options: &Options,
-    running: &mut config::Loaded,
-    site: &Site,
-    log: &logging::FilterHandle,
-) {
+fn reload(watched: Watched<'_>, running: &mut config::Loaded) {
+    let Watched { site, log, .. } = watched;
     notify::reloading();
-    let loaded = load_config(options).map_err(DaemonError::Config);
+    let loaded = load_config(watched.options).map_err(DaemonError::Config);
     match loaded.and_then(|loaded| Ok((catalogue(&loaded)?, loaded))) {
         Ok((catalogue, loaded)) => {
             let changes = config::changes(running, &loaded);
@@ -498,6 +555,8 @@ fn reload(
                 ),
                 catalogue,
             );
+            watched.context.gate.apply(server_settings(&loaded.config));
+            reload_tls(watched, &loaded.config);
             let (live, later) = (changes.live.join(", "), changes.restart.join(", "));
             tracing::info!(live, at_next_start = later, "configuration reloaded");
             *running = loaded;

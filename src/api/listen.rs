@@ -12,20 +12,24 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Response;
+use super::tls::Tls;
 
 /// Bounds of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Further callers wait in the kernel's queue.
     pub connections_max: usize,
+    /// From the connection to the end of its TLS handshake.
+    pub handshake: Duration,
     /// From the first chance to read a request to the end of its header: bounds slow headers and
     /// idle kept-alive connections alike.
     pub header_read: Duration,
@@ -39,6 +43,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 64,
+            handshake: Duration::from_secs(5),
             header_read: Duration::from_secs(10),
             write_stall: Duration::from_secs(20),
             drain: Duration::from_secs(3),
@@ -48,14 +53,26 @@ impl Default for Limits {
 
 /// Request line and header together, bytes; also the read buffer of a connection.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// What rustls holds of an answer that the caller does not take, bytes.
+const TLS_BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// To callers who speak plain HTTP to the TLS port.
+const SPEAK_TLS: &str = concat!(
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: 145\r\nConnection: close\r\n\r\n",
+    r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"this port speaks HTTPS: begin the URL with https://","code":"tls","errors":[]}"#
+);
 /// After an error of `accept` that more sockets would repeat at once.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Serves HTTP/1.1 on `listener` with `answer` until `stop` is cancelled; then lets running
+/// Serves HTTP/1.1 on `listener`, under TLS where it is given, with `answer` until `stop` is cancelled; then lets running
 /// requests end, cuts off what is left after the drain time, and returns.
-pub async fn run<A, F>(listener: TcpListener, limits: Limits, stop: CancellationToken, answer: A)
-where
+pub async fn run<A, F>(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+    stop: CancellationToken,
+    answer: A,
+) where
     A: Fn(SocketAddr, hyper::Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
@@ -69,7 +86,14 @@ where
                 return;
             };
             let (stream, peer) = accept(&listener, &mut pause).await;
-            let serve = connection(stream, peer, limits, stop.clone(), answer.clone());
+            let serve = connection(
+                stream,
+                peer,
+                tls.clone(),
+                limits,
+                stop.clone(),
+                answer.clone(),
+            );
             let cut = cut.clone();
             tasks.spawn(async move {
                 cut.run_until_cancelled(serve).await;
@@ -123,6 +147,7 @@ async fn accept(listener: &TcpListener, pause: &mut Duration) -> (TcpStream, Soc
 async fn connection<A, F>(
     stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
     limits: Limits,
     stop: CancellationToken,
     answer: A,
@@ -131,7 +156,58 @@ async fn connection<A, F>(
     F: Future<Output = Response>,
 {
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Stalling::new(stream, limits.write_stall));
+    let Some(tls) = tls else {
+        let stream = Stalling::new(stream, limits.write_stall);
+        return http(stream, peer, limits, stop, answer).await;
+    };
+    // Boxed, so that a connection without TLS does not carry the size of one with it.
+    let secured = Box::pin(secure(stream, &tls, limits));
+    match stop.run_until_cancelled(secured).await {
+        None => {}
+        Some(Ok(stream)) => Box::pin(http(stream, peer, limits, stop, answer)).await,
+        Some(Err(error)) => tracing::debug!(%peer, %error, "API connection without TLS handshake"),
+    }
+}
+
+/// The TLS handshake. Who speaks plain HTTP is told so in plain HTTP.
+async fn secure(
+    stream: TcpStream,
+    tls: &Tls,
+    limits: Limits,
+) -> io::Result<TlsStream<Stalling<TcpStream>>> {
+    let handshake = async {
+        let mut first = [0];
+        stream.peek(&mut first).await?;
+        let mut stream = Stalling::new(stream, limits.write_stall);
+        // A TLS record begins with 22, a method with a letter.
+        if first[0].is_ascii_uppercase() {
+            let _ = stream.read(&mut [0; 4096]).await?;
+            stream.write_all(SPEAK_TLS.as_bytes()).await?;
+            stream.shutdown().await?;
+            return Err(io::Error::other("plain HTTP where TLS is spoken"));
+        }
+        let mut stream = tls.acceptor().accept(stream).await?;
+        let buffer = Some(TLS_BUFFER_BYTES_MAX);
+        stream.get_mut().1.set_buffer_limit(buffer);
+        Ok(stream)
+    };
+    let ended = tokio::time::timeout(limits.handshake, handshake).await;
+    ended.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Serves the requests of one connection.
+async fn http<S, A, F>(
+    stream: S,
+    peer: SocketAddr,
+    limits: Limits,
+    stop: CancellationToken,
+    answer: A,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Fn(SocketAddr, hyper::Request<Incoming>) -> F,
+    F: Future<Output = Response>,
+{
+    let io = TokioIo::new(stream);
     let service = service_fn(|request| {
         let response = answer(peer, request);
         async { Ok::<_, std::convert::Infallible>(response.await) }

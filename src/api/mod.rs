@@ -27,6 +27,7 @@ mod scan;
 mod serve;
 pub mod strict;
 mod system;
+pub mod tls;
 mod tokens;
 
 use std::future::Future;
@@ -94,14 +95,15 @@ impl Context {
     }
 }
 
-/// Serves the API on `listener` until `stop` is cancelled and the running requests have ended.
+/// Serves the API on `listener`, under TLS where it is given, until `stop` is cancelled and the running requests have ended.
 pub async fn run(
     context: Arc<Context>,
     listener: TcpListener,
+    tls: Option<Arc<tls::Tls>>,
     limits: listen::Limits,
     stop: CancellationToken,
 ) {
-    listen::run(listener, limits, stop, move |peer, request| {
+    listen::run(listener, tls, limits, stop, move |peer, request| {
         let context = Arc::clone(&context);
         async move { answer(&context, peer, request).await }
     })

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,16 +25,26 @@ use crate::site::Scope;
 /// What stands between the network and the deeds: settings and the memory of bad tokens.
 #[derive(Debug)]
 pub struct Gate {
-    pub settings: ServerSettings,
+    settings: Mutex<Arc<ServerSettings>>,
     failures: Failures,
 }
 
 impl Gate {
     pub fn new(settings: ServerSettings) -> Self {
         Self {
-            settings,
+            settings: Mutex::new(Arc::new(settings)),
             failures: Failures::default(),
         }
+    }
+
+    /// Those in force for a request that begins now.
+    pub fn settings(&self) -> Arc<ServerSettings> {
+        Arc::clone(&self.settings.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Takes effect with the next request.
+    pub fn apply(&self, settings: ServerSettings) {
+        *self.settings.lock().unwrap_or_else(|e| e.into_inner()) = Arc::new(settings);
     }
 
     /// The route of a request whose caller may take it.
@@ -46,7 +57,7 @@ impl Gate {
         head: &Parts,
         scope_of: impl Fn(&str) -> Option<Scope>,
     ) -> Result<(&'static Route, Request), Problem> {
-        let settings = &self.settings;
+        let settings = self.settings();
         hosts::check(
             &head.uri,
             head.version,
@@ -131,7 +142,7 @@ where
             route.body,
             &head.headers,
             http_body,
-            gate.settings.body_bytes_max,
+            gate.settings().body_bytes_max,
         )
         .await?;
         let call = Call {

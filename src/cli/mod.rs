@@ -4,6 +4,7 @@ mod camera;
 mod client;
 mod config;
 mod detect;
+mod fingerprint;
 mod health;
 mod probe;
 mod run;
@@ -59,6 +60,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Check or print the configuration.
     Config(ConfigArgs),
+    /// Show how the API's certificate is recognised.
+    Fingerprint(FingerprintArgs),
     /// Print the version.
     Version,
 }
@@ -177,6 +180,19 @@ enum ConfigCommand {
     },
 }
 
+#[derive(Debug, Args)]
+struct FingerprintArgs {
+    /// Configuration file [default: /etc/ohmvision/ohmvision.toml, where it exists].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the state is kept [default: $STATE_DIRECTORY, else ~/.local/state/ohmvision].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Reads the command line and runs it.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
@@ -193,6 +209,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => one_shot(health::events(&args)),
         Command::Token(args) => one_shot(token::run(&args)),
         Command::Config(args) => config::run(&args.command),
+        Command::Fingerprint(args) => fingerprint::run(&args),
         Command::Version => {
             out(&format!("ohmvision {}", env!("CARGO_PKG_VERSION")));
             Exit::Ok

@@ -197,19 +197,28 @@ pub(super) fn across(config: &Config, origins: &impl Origins) -> Vec<ConfigError
 fn server(config: &Config, blame: &mut impl FnMut(&[&str], String)) {
     let server = &config.server;
     let exposed = !server.listen.ip().to_canonical().is_loopback();
-    if server.tls != TlsMode::Off {
-        // Serving plain HTTP where TLS was asked for would be worse than not to start.
-        let problem = "must be \"off\": this version does not serve TLS itself, put a TLS proxy in front of it";
-        blame(&["server.tls"], problem.to_owned());
-    } else if exposed && !server.allow_plain_http {
+    if exposed && server.tls == TlsMode::Off && !server.allow_plain_http {
         blame(
             &["server.listen"],
             format!(
-                "is {}, which other machines can reach, while `server.tls` is \"off\": keep it on loopback behind a TLS proxy, \
-                 or set `server.allow_plain_http = true` if tokens may travel readable",
+                "is {}, which other machines can reach, while `server.tls` is \"off\": set it to \"self-signed\" or \"files\", \
+             or `server.allow_plain_http = true` if tokens may travel readable",
                 server.listen
             ),
         );
+    }
+    if server.tls == TlsMode::Files {
+        for (path, value) in [
+            ("server.tls_cert", &server.tls_cert),
+            ("server.tls_key", &server.tls_key),
+        ] {
+            if value.is_none() {
+                blame(
+                    &["server.tls"],
+                    format!("is \"files\", so `{path}` must name a file"),
+                );
+            }
+        }
     }
     let same_port = |other: &std::net::SocketAddr| {
         let (a, b) = (server.listen, *other);

@@ -157,14 +157,14 @@ pub static KEYS: &[Key] = &[
         "Free labels for choosing gateways of a fleet, such as { region = \"north\" }."),
 
     key("server.listen", "\"127.0.0.1:8000\"", Restart, Text(|c, t| texts::address(t).map(|a| c.server.listen = a)),
-        "Address and port of the API. Beyond loopback it wants allow_plain_http."),
+        "Address and port of the API. Beyond loopback it wants server.tls."),
     key("server.tls", "\"off\"", Restart, Choice(&["off", "self-signed", "files"], |c, i| {
             c.server.tls = *[TlsMode::Off, TlsMode::SelfSigned, TlsMode::Files].get(i).unwrap_or(&TlsMode::Off);
-        }), "off; self-signed and files (tls_cert, tls_key) are names for later, this version serves no TLS itself."),
-    key("server.tls_cert", "\"\"", Restart, Text(|c, t| texts::path(t).map(|p| c.server.tls_cert = p)),
-        "Certificate chain as PEM, for tls = \"files\"."),
-    key("server.tls_key", "\"\"", Restart, Text(|c, t| texts::path(t).map(|p| c.server.tls_key = p)),
-        "Private key as PEM, for tls = \"files\"."),
+        }), "off, self-signed (certificate made at the first start) or files (tls_cert, tls_key)."),
+    key("server.tls_cert", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.server.tls_cert = p)),
+        "Certificate chain as PEM, for tls = \"files\"; a reload reads it again."),
+    key("server.tls_key", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.server.tls_key = p)),
+        "Private key as PEM, for tls = \"files\"; a reload reads it again."),
     key("server.allow_plain_http", "false", Restart, Switch(|c| &mut c.server.allow_plain_http),
         "true: serve beyond loopback without TLS; tokens then travel readable."),
     key("server.allowed_hosts", "[]", Live, List(|c, l| texts::each(l, texts::host).map(|l| c.server.allowed_hosts = l)),

@@ -248,11 +248,11 @@ fn each_mistake_has_its_sentence() {
         ),
         (
             "[server]\nlisten = \"0.0.0.0:8000\"",
-            "ohmvision.toml:2: `server.listen` is 0.0.0.0:8000, which other machines can reach, while `server.tls` is \"off\": keep it on loopback behind a TLS proxy, or set `server.allow_plain_http = true` if tokens may travel readable",
+            "ohmvision.toml:2: `server.listen` is 0.0.0.0:8000, which other machines can reach, while `server.tls` is \"off\": set it to \"self-signed\" or \"files\", or `server.allow_plain_http = true` if tokens may travel readable",
         ),
         (
-            "[server]\ntls = \"self-signed\"",
-            "ohmvision.toml:2: `server.tls` must be \"off\": this version does not serve TLS itself, put a TLS proxy in front of it",
+            "[server]\ntls = \"files\"\ntls_cert = \"/c.pem\"",
+            "ohmvision.toml:2: `server.tls` is \"files\", so `server.tls_key` must name a file",
         ),
         (
             "[server]\ntls_key = \"key.pem\"",
@@ -476,9 +476,15 @@ fn a_stored_setting_that_contradicts_the_file_gives_way() {
 }
 
 #[test]
-fn listening_to_the_network_wants_a_word() {
-    let plain = "[server]\nlisten = \"[::]:8000\"\nallow_plain_http = true\n";
-    assert!(Config::load(&of_file(plain)).is_ok());
+fn listening_to_the_network_wants_tls_or_a_word() {
+    for extra in [
+        "tls = \"self-signed\"",
+        "allow_plain_http = true",
+        "tls = \"files\"\ntls_cert = \"/c\"\ntls_key = \"/k\"",
+    ] {
+        let text = format!("[server]\nlisten = \"[::]:8000\"\n{extra}\n");
+        assert!(Config::load(&of_file(&text)).is_ok(), "{extra}");
+    }
     assert!(Config::load(&of_file("[server]\nlisten = \"[::1]:8000\"")).is_ok());
     assert!(Config::load(&of_file("[server]\nlisten = \"[::ffff:127.0.0.1]:8000\"")).is_ok());
     assert!(Config::load(&of_file("[server]\nlisten = \"192.168.1.5:8000\"")).is_err());

@@ -22,7 +22,7 @@ pub enum PathError {
 /// `$STATE_DIRECTORY` (the first of several), else `$XDG_STATE_HOME/ohmvision`, else
 /// `~/.local/state/ohmvision`.
 pub fn state_dir(given: Option<&Path>) -> Result<PathBuf, PathError> {
-    let path = choose(given, |name| std::env::var(name).ok()).ok_or(PathError::Nowhere)?;
+    let path = state_place(given)?;
     prepare(&path).map_err(|source| PathError::Unusable {
         path: path.clone(),
         source,
@@ -36,6 +36,11 @@ pub fn places() -> Vec<PathBuf> {
     own.into_iter()
         .chain([PathBuf::from("/var/lib/ohmvision")])
         .collect()
+}
+
+/// The same place, be it there or not.
+pub fn state_place(given: Option<&Path>) -> Result<PathBuf, PathError> {
+    choose(given, |name| std::env::var(name).ok()).ok_or(PathError::Nowhere)
 }
 
 fn choose(given: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {

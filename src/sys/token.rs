@@ -25,7 +25,7 @@ pub fn make() -> io::Result<(Secret, [u8; 32])> {
     Ok((Secret::new(text), sha256))
 }
 
-/// Writes a token for its owner only, in one step: there is never half a file, nor one that others
+/// Writes a token, or another secret text, for its owner only, in one step: there is never half a file, nor one that others
 /// may read.
 pub fn write(path: &Path, token: &Secret) -> io::Result<()> {
     let beside = path.with_extension("new");

@@ -1,6 +1,7 @@
 //! Codecs without input or output: bytes in, values out. No sockets, files, clocks or logs here.
 
 pub mod auth;
+pub mod issue;
 pub mod jpeg;
 pub mod mjpeg;
 pub mod parameters;

@@ -76,7 +76,7 @@ async fn start(settings: ServerSettings, limits: Limits) -> Server {
         }
     };
     let (done, ended) = mpsc::channel(1);
-    let running = listen::run(listener, limits, stop.clone(), answer);
+    let running = listen::run(listener, None, limits, stop.clone(), answer);
     tokio::spawn(async move {
         running.await;
         let _ = done.send(()).await;
