@@ -20,6 +20,7 @@ pub mod listen;
 mod makers;
 pub mod merge;
 pub mod metrics;
+pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod route;

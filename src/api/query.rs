@@ -32,6 +32,12 @@ impl Query {
         value.map(|(_, v)| v.clone()).filter(|v| !v.is_empty())
     }
 
+    /// Those that were asked for.
+    #[cfg(test)]
+    pub(super) fn names(self) -> Vec<&'static str> {
+        self.known
+    }
+
     pub fn error(&mut self, name: &str, message: impl Into<String>) {
         self.errors.push(FieldError::new(name, message));
     }

@@ -13,6 +13,7 @@ use crate::site::{Scope, Window};
 pub enum Request {
     Healthz,
     Readyz,
+    OpenApi,
     Metrics,
     Version,
     ListCameras(CameraFilter),
@@ -82,6 +83,7 @@ const ADMIN: Option<Scope> = Some(Scope::Admin);
 pub static ROUTES: &[Route] = &[
     get("/healthz", None, |_| Some(Request::Healthz)),
     get("/readyz", None, |_| Some(Request::Readyz)),
+    get("/openapi.json", None, |_| Some(Request::OpenApi)),
     get("/metrics", READ, |_| Some(Request::Metrics)),
     get("/api/version", READ, |_| Some(Request::Version)),
     get("/api/cameras", READ, |a| {
@@ -235,6 +237,19 @@ const fn change(method: Method, body: Body, build: fn(&mut Args) -> Option<Reque
         body,
         answer_s_max: 30,
         build,
+    }
+}
+
+#[cfg(test)]
+impl Route {
+    /// The query parameters that this route knows.
+    pub(super) fn query_names(&self) -> Vec<&'static str> {
+        let mut args = Args {
+            captured: Some("7".to_owned()),
+            query: Query::default(),
+        };
+        (self.build)(&mut args);
+        args.query.names()
     }
 }
 

@@ -17,8 +17,8 @@ use super::etag::Conditions;
 use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
-    Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, scan,
-    system, tokens,
+    Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, openapi,
+    scan, system, tokens,
 };
 use crate::site::Scope;
 
@@ -223,7 +223,7 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
     } = call;
     let is_alive = matches!(
         request,
-        Request::Healthz | Request::Readyz | Request::Metrics | Request::Version
+        Request::Healthz | Request::Readyz | Request::OpenApi | Request::Metrics | Request::Version
     );
     if !is_alive && !context.site.is_ready() {
         return Err(Problem::unavailable("starting", "the gateway is starting"));
@@ -231,6 +231,7 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
     match request {
         Request::Healthz => Ok(system::healthz()),
         Request::Readyz => system::readyz(context),
+        Request::OpenApi => Ok(openapi::serve()),
         Request::Metrics => Ok(system::metrics(context)),
         Request::Version => Ok(system::version()),
         Request::ListCameras(filter) => cameras::list(context, &filter),

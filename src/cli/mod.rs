@@ -62,6 +62,8 @@ enum Command {
     Config(ConfigArgs),
     /// Show how the API's certificate is recognised.
     Fingerprint(FingerprintArgs),
+    /// Print the description of the API (OpenAPI 3.1).
+    Openapi,
     /// Print the version.
     Version,
 }
@@ -210,6 +212,10 @@ pub fn main() -> ExitCode {
         Command::Token(args) => one_shot(token::run(&args)),
         Command::Config(args) => config::run(&args.command),
         Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::Openapi => {
+            out(crate::api::openapi::DOCUMENT.trim_end());
+            Exit::Ok
+        }
         Command::Version => {
             out(&format!("ohmvision {}", env!("CARGO_PKG_VERSION")));
             Exit::Ok

@@ -60,7 +60,7 @@ fn scopes_are_those_of_the_contract() {
         .filter(|r| r.scope.is_none())
         .map(|r| r.path)
         .collect();
-    assert_eq!(open, ["/healthz", "/readyz"]);
+    assert_eq!(open, ["/healthz", "/readyz", "/openapi.json"]);
 }
 
 #[test]
