@@ -197,10 +197,7 @@ fn logins(fields: &mut Fields<'_>) -> Vec<Credentials> {
         };
         let mut inner = Fields::nested(map, &format!("credentials[{i}]."));
         let login = inner.login();
-        let login = match map.contains_key("password") {
-            true => login,
-            false => inner.require("username", login),
-        };
+        let login = inner.require("username", login);
         logins.extend(login.filter(|l| !logins.contains(l)));
         fields.absorb(inner.finish());
     }
@@ -317,13 +314,14 @@ mod tests {
         let bad = read(json!({
             "ip": "192.168.1.100:80", "pasword": "x", "manufacturer": "hikvison", "ports": [0, "80"],
             "methods": ["rtps", "webrtc"], "timeout_ms": 999, "channel": 0,
-            "credentials": [{"password": "x"}, 7, {}]
+            "credentials": [{"password": "x"}, 7, {}, {"password": ""}]
         }));
         let want = [
             "ip",
             "credentials[0].username",
             "credentials[1]",
             "credentials[2].username",
+            "credentials[3].username",
             "manufacturer",
             "ports[0]",
             "ports[1]",

@@ -53,8 +53,9 @@ fn post(path: &'static str, id: &'static str, summary: &'static str) -> Operatio
 
 impl Operation {
     fn query(mut self, name: &str, schema: Value, description: &str) -> Self {
-        self.query
-            .push(parameter("query", name, schema, description));
+        let mut parameter = parameter("query", name, schema, description);
+        parameter["allowEmptyValue"] = true.into(); // empty counts as absent
+        self.query.push(parameter);
         self
     }
 
