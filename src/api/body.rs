@@ -64,10 +64,17 @@ where
 /// The JSON of a body; an empty one counts as `{}`, whatever its type says.
 ///
 /// # Errors
-/// 415 for another type than JSON, 400 with line and column for malformed JSON.
+/// 415 for another type than JSON or a compressed body, 400 with line and column for malformed JSON.
 pub fn json(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(Map::new()));
+    }
+    if is_coded(headers) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "coded_body",
+            "the body must come as it is, without Content-Encoding and in no Transfer-Encoding but chunked",
+        ));
     }
     if !is_json(headers) {
         return Err(Problem::new(
@@ -87,9 +94,13 @@ pub fn json(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Problem> {
 
 /// An untyped body passes; JSON and its relatives (`application/merge-patch+json`) in UTF-8 do too.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = values.next() else {
         return true;
     };
+    if values.next().is_some() {
+        return false;
+    }
     let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
     let mut parts = value.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default();
@@ -99,6 +110,16 @@ fn is_json(headers: &HeaderMap) -> bool {
         .filter_map(|p| p.strip_prefix("charset="))
         .all(|c| matches!(c.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"));
     is_json && is_utf8
+}
+
+/// Nothing here unpacks bodies: a few bytes could become many.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let has_other = |name: header::HeaderName, plain: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.any(|v| !v.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
+    };
+    has_other(header::CONTENT_ENCODING, "identity")
+        || has_other(header::TRANSFER_ENCODING, "chunked")
 }
 
 /// The object that a body must be.
@@ -157,6 +178,36 @@ mod tests {
             "multipart/form-data",
         ] {
             assert_eq!(parse(Some(kind), "{}").unwrap_err().0, 415, "{kind}");
+        }
+    }
+
+    #[test]
+    fn two_types_and_packed_bodies_are_refused() {
+        let status = |lines: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            json(&headers, b"{}").map_err(|p| p.status.as_u16())
+        };
+        let json_type = ("content-type", "application/json");
+        for fine in [
+            &[json_type, ("content-encoding", "identity")][..],
+            &[("transfer-encoding", "Chunked")],
+        ] {
+            assert!(status(fine).is_ok(), "{fine:?}");
+        }
+        for bad in [
+            &[json_type, ("content-type", "text/plain")][..],
+            &[json_type, ("content-encoding", "gzip")],
+            &[("content-encoding", "identity, br")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[
+                ("transfer-encoding", "gzip"),
+                ("transfer-encoding", "chunked"),
+            ],
+        ] {
+            assert_eq!(status(bad), Err(415), "{bad:?}");
         }
     }
 

@@ -47,14 +47,15 @@ pub fn check(
             "this host name is not one of the gateway's; use its address, or add the name to server.allowed_hosts",
         ));
     }
-    match headers.get(header::ORIGIN) {
-        Some(origin) if !is_same_origin(origin.as_bytes(), host) => Err(Problem::new(
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    if !origins.all(|origin| is_same_origin(origin.as_bytes(), host)) {
+        return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "origin_not_allowed",
             "requests from pages of other hosts are refused",
-        )),
-        _ => Ok(()),
+        ));
     }
+    Ok(())
 }
 
 fn is_ours(name: &str, hostname: &str, allowed: &[String]) -> bool {
@@ -76,15 +77,18 @@ fn is_ours(name: &str, hostname: &str, allowed: &[String]) -> bool {
         || allowed.iter().any(|own| same(own))
 }
 
-/// `host:port` without the port.
+/// `host:port` without the port; empty where it is neither `host` nor `host:port`.
 fn name_of(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host
-            .find(']')
-            .and_then(|i| host.get(..=i))
-            .unwrap_or_default();
+    let end = match host.starts_with('[') {
+        true => host.find(']').map_or(0, |i| i + 1),
+        false => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at_checked(end).unwrap_or_default();
+    let is_port = |p: &str| p.len() <= 5 && p.bytes().all(|b| b.is_ascii_digit());
+    match rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port) {
+        true => name,
+        false => "",
     }
-    host.split(':').next().unwrap_or_default()
 }
 
 /// `https://gateway:8000` against `gateway:8000`. The scheme may differ: a proxy may end TLS.
@@ -149,9 +153,19 @@ mod tests {
         ] {
             assert_eq!(status(Some(host), None), Some(421), "{host}");
         }
-        for host in [None, Some(""), Some(":80"), Some("[")] {
-            assert_eq!(status(host, None), Some(400), "{host:?}");
+        for host in [
+            "",
+            ":80",
+            "[",
+            "[::1]evil",
+            "[::1",
+            "localhost:abc",
+            "localhost:80:80",
+            "127.0.0.1:80, evil.example",
+        ] {
+            assert_eq!(status(Some(host), None), Some(400), "{host}");
         }
+        assert_eq!(status(None, None), Some(400));
     }
 
     #[test]
@@ -167,6 +181,20 @@ mod tests {
         ] {
             assert_eq!(status(host, Some(origin)), Some(403), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_second_origin_is_looked_at_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "gw7".parse().unwrap());
+        headers.append(header::ORIGIN, "http://gw7".parse().unwrap());
+        let check = |headers: &HeaderMap| {
+            let uri = Uri::from_static("/healthz");
+            check(&uri, Version::HTTP_11, headers, "gw7", &[])
+        };
+        assert_eq!(check(&headers), Ok(()));
+        headers.append(header::ORIGIN, "http://evil.example".parse().unwrap());
+        assert_eq!(check(&headers).unwrap_err().status, 403);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The way of a request over a real socket, with deeds that need no site.
 
+mod framing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
