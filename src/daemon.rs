@@ -140,8 +140,8 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let catalogue = catalogue(&loaded_config)?;
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().unwrap_or(config.server.listen);
-    write_file(&dir.join("api.addr"), &address.to_string())?;
     let tls = open_tls(&config, &dir)?;
+    write_address(&dir, address, tls.as_deref())?;
     let tokens = first_token(&dir, &loaded, &store, &say).await?;
 
     let stop = CancellationToken::new();
@@ -498,6 +498,16 @@ fn open_tls(config: &Config, dir: &Path) -> Result<Option<Arc<Tls>>, TlsError> {
     source.map(open).transpose()
 }
 
+/// For the commands that ask a daemon of this machine: its address; under TLS with scheme, and the
+/// certificate's fingerprint in a second line.
+fn write_address(dir: &Path, address: SocketAddr, tls: Option<&Tls>) -> Result<(), DaemonError> {
+    let text = match tls {
+        None => address.to_string(),
+        Some(tls) => format!("https://{address}\n{}", tls.fingerprint().sha256),
+    };
+    write_file(&dir.join("api.addr"), &text)
+}
+
 fn say_fingerprint(tls: &Tls, say: &impl Fn(&str)) {
     let shown = tls.fingerprint();
     say(&format!(
@@ -521,6 +531,19 @@ fn reload_tls(watched: Watched<'_>, config: &Config) {
         Ok(true) => {
             let sha256 = tls.fingerprint().sha256;
             tracing::info!(sha256, "the API shows another certificate from now on");
+            let own = watched
+                .site
+                .settings()
+                .networks
+                .own_listeners()
+                .first()
+                .copied();
+            let address = own.unwrap_or(config.server.listen);
+            if let Err(error) = write_address(watched.dir, address, Some(tls)) {
+                tracing::error!(
+                    "commands on this machine do not know the new certificate: {error}"
+                );
+            }
         }
         Ok(false) => {}
         Err(error) => {

@@ -125,7 +125,7 @@ pub fn event_filter(query: &mut Query) -> EventFilter {
     filter
 }
 
-pub(super) const EVENT_NAMES: [&str; 13] = [
+pub(super) const EVENT_NAMES: [&str; 14] = [
     "online",
     "offline",
     "degraded",
@@ -139,6 +139,7 @@ pub(super) const EVENT_NAMES: [&str; 13] = [
     "detect_failed",
     "started",
     "config_changed",
+    "scan_completed",
 ];
 
 pub(super) fn event_kind(name: &str) -> Option<EventKind> {

@@ -43,7 +43,7 @@ struct Discovered {
 pub fn network_info(context: &Context) -> Result<Response, Problem> {
     let interfaces = interfaces::list();
     json(&NetworkInfo {
-        hostname: context.gate.settings.hostname.clone(),
+        hostname: context.gate.settings().hostname.clone(),
         capabilities: Capabilities {
             raw_socket: false,
             multicast: interfaces.iter().any(|i| i.scannable),

@@ -41,7 +41,7 @@ pub enum TlsError {
         source: std::io::Error,
     },
     #[error(
-        "there is no {path} yet: the daemon makes it at its first start with `server.tls = \"self-signed\"`"
+        "there is no {path}: the daemon makes it when it starts with `server.tls = \"self-signed\"`"
     )]
     NotYet { path: PathBuf },
     #[error("cannot make a certificate: {0}")]

@@ -9,15 +9,16 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::fail;
 use crate::exit::Exit;
-use crate::model::{Scheme, Secret, StreamUrl};
+use crate::model::{ErrorCode, Scheme, Secret, StreamRole, StreamUrl};
+use crate::policy::networks::AllowedNetworks;
+use crate::probe::{Depth, Limits, Target, Transcript, Trust, net};
 use crate::sys::paths;
 
 /// Where the API is when nobody says otherwise.
-const DEFAULT: &str = "127.0.0.1:8000";
+const DEFAULT: &str = "http://127.0.0.1:8000";
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longest answer: a detection that is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(180);
@@ -28,6 +29,9 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Args)]
 pub struct ServerArgs {
     /// The daemon's API, as in http://192.168.1.5:8000 [default: $OHMVISION_URL, else the local daemon].
+    ///
+    /// With https:// its certificate is checked against the system's authorities, or is the one whose SHA-256
+    /// fingerprint stands in $OHMVISION_FINGERPRINT.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
 }
@@ -35,7 +39,9 @@ pub struct ServerArgs {
 /// One daemon's API, with a token for it.
 #[derive(Debug)]
 pub struct Client {
-    /// `host:port`, as dialled and as in `Host`.
+    url: StreamUrl,
+    trust: Trust,
+    /// `host:port`, as in `Host`.
     authority: String,
     token: Secret,
 }
@@ -64,15 +70,21 @@ impl Client {
             .server
             .clone()
             .or_else(|| std::env::var("OHMVISION_URL").ok());
-        let authority = match given {
-            Some(url) => authority(&url).map_err(|why| fail(Exit::Usage, &why))?,
-            None => local_address(&places),
+        let server = match given {
+            Some(text) => remote(&text, std::env::var("OHMVISION_FINGERPRINT").ok()),
+            None => local(&places),
         };
+        let (url, trust) = server.map_err(|why| fail(Exit::Usage, &why))?;
         let token = match std::env::var("OHMVISION_TOKEN") {
             Ok(token) => Secret::new(token.trim()),
             Err(_) => token_file(&places).map_err(|why| fail(Exit::Usage, &why))?,
         };
-        Ok(Self { authority, token })
+        Ok(Self {
+            authority: authority(&url),
+            url,
+            trust,
+            token,
+        })
     }
 
     /// One call. An answer that is an error is printed with all its fields.
@@ -100,6 +112,24 @@ impl Client {
         }
     }
 
+    fn target(&self) -> Result<Target, String> {
+        let everywhere = AllowedNetworks::parse(&["0.0.0.0/0", "::/0"])?.with_loopback();
+        Ok(Target {
+            url: self.url.clone(),
+            role: StreamRole::Any,
+            login: None,
+            cleartext_login: false,
+            depth: Depth::Answer,
+            limits: Limits {
+                connect: CONNECT_LIMIT,
+                ..Limits::default()
+            },
+            trust: self.trust.clone(),
+            networks: everywhere.into(),
+            gate: None,
+        })
+    }
+
     async fn exchange(
         &self,
         method: Method,
@@ -107,17 +137,20 @@ impl Client {
         body: Option<Value>,
     ) -> Result<(u16, Bytes), String> {
         let gone = |error: &dyn std::fmt::Display| format!("{} broke off: {error}", self.authority);
-        let connect = TcpStream::connect(&self.authority);
-        let stream = match tokio::time::timeout(CONNECT_LIMIT, connect).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                return Err(format!(
-                    "no daemon answers on {}: {error}; is `ohmvision run` running?",
+        let stream = net::connect(&self.target()?, &mut Transcript::new())
+            .await
+            .map_err(|error| match (error.code, &self.trust) {
+                (ErrorCode::Tls, Trust::Pinned(_)) => format!(
+                    "{} shows another certificate than the expected one; `ohmvision fingerprint` on the gateway shows which it is, \
+                     OHMVISION_FINGERPRINT which one is expected",
                     self.authority
-                ));
-            }
-            Err(_) => return Err(format!("{} cannot be reached", self.authority)),
-        };
+                ),
+                (ErrorCode::Tls, _) => format!(
+                    "{error}; `ohmvision fingerprint` on the gateway shows what OHMVISION_FINGERPRINT has to be"
+                ),
+                _ => format!("no daemon answers: {error}; is `ohmvision run` running?"),
+            })?
+            .stream;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| gone(&e))?;
@@ -146,39 +179,55 @@ impl Client {
     }
 }
 
-/// `http://host:port` or `host:port`.
-fn authority(url: &str) -> Result<String, String> {
-    let full = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
+/// `http://host:port`, `https://host:port` or `host:port`, and how its certificate is known.
+fn remote(text: &str, fingerprint: Option<String>) -> Result<(StreamUrl, Trust), String> {
+    let trust = match fingerprint {
+        Some(text) => Trust::Pinned(sha256(&text)?),
+        None => Trust::Authorities,
     };
-    let parsed = StreamUrl::parse(&full).map_err(|e| e.to_string())?;
-    if parsed.url.scheme != Scheme::Http {
-        return Err(format!(
-            "{} cannot be asked: the address of a daemon begins with http://",
-            parsed.url
-        ));
-    }
-    let host = &parsed.url.host;
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.clone()
-    };
-    Ok(format!("{host}:{}", parsed.url.port))
+    Ok((server_url(text)?, trust))
 }
 
-/// Where the local daemon wrote that it listens.
-fn local_address(places: &[PathBuf]) -> String {
+/// Where the local daemon wrote that it listens; under TLS, with its certificate's fingerprint.
+fn local(places: &[PathBuf]) -> Result<(StreamUrl, Trust), String> {
     let read = |dir: &PathBuf| std::fs::read_to_string(dir.join("api.addr")).ok();
-    let found = places
-        .iter()
-        .find_map(read)
-        .map(|text| text.trim().to_owned());
-    found
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| DEFAULT.to_owned())
+    let text = places.iter().find_map(read).unwrap_or_default();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let url = lines.next().unwrap_or(DEFAULT);
+    remote(url, lines.next().map(str::to_owned))
+}
+
+fn server_url(text: &str) -> Result<StreamUrl, String> {
+    let full = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    };
+    let url = StreamUrl::parse(&full).map_err(|e| e.to_string())?.url;
+    match url.scheme {
+        Scheme::Http | Scheme::Https => Ok(url),
+        _ => Err(format!(
+            "{url} cannot be asked: the address of a daemon begins with http:// or https://"
+        )),
+    }
+}
+
+fn authority(url: &StreamUrl) -> String {
+    match url.host.contains(':') {
+        true => format!("[{}]:{}", url.host, url.port),
+        false => format!("{}:{}", url.host, url.port),
+    }
+}
+
+/// A SHA-256 with or without colons, as lower-case hex.
+fn sha256(text: &str) -> Result<String, String> {
+    let hex: String = text.chars().filter(|c| !": ".contains(*c)).collect();
+    match hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        true => Ok(hex.to_ascii_lowercase()),
+        false => Err(
+            "OHMVISION_FINGERPRINT must be the SHA-256 of a certificate, 32 pairs of hex digits"
+                .to_owned(),
+        ),
+    }
 }
 
 fn token_file(places: &[PathBuf]) -> Result<Secret, String> {
@@ -232,24 +281,34 @@ mod tests {
 
     #[test]
     fn addresses_of_daemons() {
-        assert_eq!(
-            authority("http://10.0.0.5:8000").as_deref(),
-            Ok("10.0.0.5:8000")
-        );
-        assert_eq!(
-            authority("gateway.local").as_deref(),
-            Ok("gateway.local:80")
-        );
-        assert_eq!(
-            authority("http://[fd00::1]:8000").as_deref(),
-            Ok("[fd00::1]:8000")
-        );
+        let read = |text: &str| server_url(text).map(|url| (authority(&url), url.scheme));
+        for (text, want, scheme) in [
+            ("http://10.0.0.5:8000", "10.0.0.5:8000", Scheme::Http),
+            ("gateway.local", "gateway.local:80", Scheme::Http),
+            ("https://gateway.local", "gateway.local:443", Scheme::Https),
+            ("https://[fd00::1]:8000", "[fd00::1]:8000", Scheme::Https),
+        ] {
+            assert_eq!(read(text), Ok((want.to_owned(), scheme)), "{text}");
+        }
+        assert!(read("ftp://x").is_err());
+        assert!(read("rtsp://x").unwrap_err().contains("https://"));
+    }
+
+    #[test]
+    fn certificates_are_known_by_authority_or_fingerprint() {
+        let hex = "ab".repeat(32);
+        let colons = vec!["AB"; 32].join(":");
+        let trust = |fingerprint: Option<&str>| {
+            let read = remote("https://gw", fingerprint.map(str::to_owned));
+            read.map(|(_, trust)| trust)
+        };
+        assert!(matches!(trust(None), Ok(Trust::Authorities)));
+        assert!(matches!(trust(Some(&colons)), Ok(Trust::Pinned(pin)) if pin == hex));
         assert!(
-            authority("https://10.0.0.5")
+            trust(Some("sha256//x"))
                 .unwrap_err()
-                .contains("http://")
+                .contains("OHMVISION_FINGERPRINT")
         );
-        assert!(authority("ftp://x").is_err());
     }
 
     #[test]
@@ -259,8 +318,18 @@ mod tests {
         assert!(token_file(&places).unwrap_err().contains("OHMVISION_TOKEN"));
         std::fs::write(dir.path().join("admin.token"), "ohm_x\n").unwrap();
         assert_eq!(token_file(&places).unwrap(), Secret::new("ohm_x"));
-        assert_eq!(local_address(&places), DEFAULT);
+        let address = |places| local(places).map(|(url, _)| authority(&url));
+        assert_eq!(address(&places).as_deref(), Ok("127.0.0.1:8000"));
         std::fs::write(dir.path().join("api.addr"), "127.0.0.1:9\n").unwrap();
-        assert_eq!(local_address(&places), "127.0.0.1:9");
+        assert_eq!(address(&places).as_deref(), Ok("127.0.0.1:9"));
+        let pin = "0f".repeat(32);
+        std::fs::write(
+            dir.path().join("api.addr"),
+            format!("https://127.0.0.1:9\n{pin}\n"),
+        )
+        .unwrap();
+        let (url, trust) = local(&places).unwrap();
+        assert_eq!(url.scheme, Scheme::Https);
+        assert!(matches!(trust, Trust::Pinned(found) if found == pin));
     }
 }

@@ -189,7 +189,7 @@ fn operation(route: &Route, words: &Operation, used: &mut Vec<u16>) -> Value {
 fn tag(path: &str) -> &str {
     let below = path.strip_prefix("/api/").and_then(|p| p.split('/').next());
     match below {
-        Some(part @ ("cameras" | "discovery" | "health" | "events")) => part,
+        Some(part @ ("cameras" | "discovery" | "health" | "events" | "tokens")) => part,
         _ => "daemon",
     }
 }

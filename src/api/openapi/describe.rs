@@ -94,6 +94,14 @@ impl Operation {
         self
     }
 
+    /// Empty counts as `{}`.
+    fn optional(mut self) -> Self {
+        if let Some(body) = &mut self.body {
+            body.is_required = false;
+        }
+        self
+    }
+
     /// A body without any field.
     fn empty_body(mut self) -> Self {
         self.body = Some(RequestBody {
@@ -155,7 +163,7 @@ fn id() -> Value {
 
 /// Every route, in the order of the table.
 pub(super) fn operations() -> Vec<Operation> {
-    let all = [daemon(), cameras(), discovery(), health()];
+    let all = [daemon(), cameras(), discovery(), scan(), health(), tokens()];
     all.into_iter().flatten().collect()
 }
 
@@ -315,6 +323,66 @@ fn discovery() -> Vec<Operation> {
         )
         .body("UrlsRequest", vec![urls])
         .json("Urls"),
+    ]
+}
+
+fn scan() -> Vec<Operation> {
+    vec![
+        get(
+            "/api/discovery/network-info",
+            "networkInfo",
+            "This machine's networks, and what it can do in them.",
+        )
+        .json("NetworkInfo"),
+        post(
+            "/api/discovery/scan/start",
+            "startScan",
+            "Looks for every device, in the background; one scan at a time.",
+        )
+        .body("ScanRequest", vec![json!({"networks": ["192.168.1.0/24"]})])
+        .optional()
+        .json_with(202, "Scan", "Begun.", &[])
+        .errors(&[409]),
+        get(
+            "/api/discovery/scan/status",
+            "scanStatus",
+            "The scan that runs, or ran last.",
+        )
+        .json("Scan"),
+        post(
+            "/api/discovery/scan/stop",
+            "stopScan",
+            "Ends a running scan; what was found stays.",
+        )
+        .empty_body()
+        .json("Scan"),
+        post(
+            "/api/discovery/onvif/discover",
+            "discoverOnvif",
+            "Asks by multicast alone.",
+        )
+        .body("DiscoverRequest", vec![json!({"timeout_ms": 3000})])
+        .optional()
+        .json("Discovered"),
+    ]
+}
+
+fn tokens() -> Vec<Operation> {
+    let token = json!({"name": "home assistant", "scope": "read"});
+    vec![
+        get("/api/tokens", "listTokens", "Tokens without their secrets.").json("TokenList"),
+        post("/api/tokens", "createToken", "Makes a token.")
+            .body("TokenRequest", vec![token])
+            .json_with(201, "MadeToken", "Made.", &[])
+            .errors(&[507]),
+        op(
+            Method::DELETE,
+            "/api/tokens/{token}",
+            "revokeToken",
+            "Revokes the token with this id.",
+        )
+        .other(204, "", "Revoked.")
+        .errors(&[409, 507]),
     ]
 }
 
