@@ -40,8 +40,9 @@ pub async fn create(context: &Context, body: &Value) -> Result<Response, Problem
             not_one_of(given, SCOPES.iter().map(|s| s.as_str())),
         );
     }
-    let end = fields.text("expires_at", 40);
-    let expires_at = end.and_then(Timestamp::parse);
+    // An empty text must not make a token that never ends.
+    let end = fields.value("expires_at");
+    let expires_at = end.and_then(|v| v.as_str()).and_then(Timestamp::parse);
     if end.is_some() && expires_at.is_none_or(|end| end <= now()) {
         fields.error(
             "expires_at",
