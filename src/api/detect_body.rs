@@ -53,6 +53,7 @@ pub fn detect(
             methods,
             timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT),
             channel: channel.unwrap_or(1),
+            cleartext_login: true,
         }),
         (_, errors) => Err(errors),
     }

@@ -50,6 +50,7 @@ pub async fn run(args: &DetectArgs) -> Exit {
         methods: Vec::new(),
         timeout_ms: args.timeout_ms,
         channel: args.channel,
+        cleartext_login: true,
     };
     let report = detector.detect(&request).await.report;
     match args.json {

@@ -45,6 +45,8 @@ pub struct Detection {
     pub snapshot: Option<StreamUrl>,
     /// The login that was accepted, where one was needed.
     pub login: Option<Credentials>,
+    /// A login was kept back because the device wants the password in clear.
+    pub needs_cleartext_login: bool,
 }
 
 impl Detector {
@@ -363,6 +365,11 @@ impl<'a> Run<'a> {
                 .map(|o| o.url.clone())
                 .filter(|url| winner.as_ref().is_some_and(|w| w.url != *url))
         };
+        // A path with a login in it says nothing of what the device asks for.
+        let needs_cleartext_login = self
+            .tries
+            .iter()
+            .any(|(target, a)| a.needs_cleartext_login && !target.url.has_placeholders());
         let (secondary, snapshot) = (of_role(StreamRole::Sub), of_role(StreamRole::Snapshot));
         let report = DetectReport {
             success: winner.is_some(),
@@ -384,6 +391,7 @@ impl<'a> Run<'a> {
             secondary,
             snapshot,
             login: accepted.cloned(),
+            needs_cleartext_login,
         }
     }
 
@@ -433,8 +441,7 @@ impl<'a> Run<'a> {
             url,
             role,
             login,
-            // The operator named this host singly.
-            cleartext_login: true,
+            cleartext_login: self.request.cleartext_login,
             depth,
             limits: Limits {
                 total: limits.total.min(self.remaining()),

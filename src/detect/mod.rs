@@ -30,6 +30,9 @@ pub struct DetectRequest {
     pub methods: Vec<ConnectionType>,
     pub timeout_ms: u32,
     pub channel: u32,
+    /// A password may travel in clear where the device wants it so: true only for a host that the
+    /// operator named singly.
+    pub cleartext_login: bool,
 }
 
 /// One URL to probe.

@@ -117,6 +117,7 @@ mod tests {
             methods: vec![],
             timeout_ms: 15_000,
             channel: 1,
+            cleartext_login: true,
         }
     }
 

@@ -272,6 +272,7 @@ impl Site {
             methods: entry.camera.connection_type.into_iter().collect(),
             timeout_ms: DETECT_TIMEOUT_MS,
             channel: entry.camera.channel.unwrap_or(1),
+            cleartext_login: true,
         };
         entry.detecting = true;
         Some(request)
