@@ -26,6 +26,7 @@ pub mod query;
 pub mod route;
 mod scan;
 mod serve;
+mod sse;
 pub mod strict;
 mod system;
 pub mod tls;
@@ -36,7 +37,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 use serde::Serialize;
@@ -51,8 +51,8 @@ pub use discovery::{JsonBytes, Makers};
 pub use problem::{FieldError, Problem};
 pub use serve::{Gate, answer};
 
-/// An answer; its length is always known.
-pub type Response = hyper::Response<Full<Bytes>>;
+/// An answer.
+pub type Response = hyper::Response<sse::Content>;
 
 /// `[server]` of the configuration, as far as requests are concerned.
 #[derive(Debug, Clone)]
@@ -134,7 +134,8 @@ fn json_bytes(written: serde_json::Result<Vec<u8>>) -> Result<Response, Problem>
 
 /// 200 with these bytes.
 fn content(kind: &'static str, bytes: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Full::new(bytes.into()));
+    let bytes: Bytes = bytes.into();
+    let mut response = Response::new(bytes.into());
     let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response

@@ -1,7 +1,5 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
@@ -121,7 +119,7 @@ impl Problem {
             camera_id: self.camera_id,
         };
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(Full::new(Bytes::from(bytes)));
+        let mut response = Response::new(bytes.into());
         *response.status_mut() = self.status;
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -39,6 +39,7 @@ pub enum Request {
     NetworkInfo,
     StartScan,
     ScanStatus,
+    ScanEvents,
     StopScan,
     DiscoverOnvif,
     ListTokens,
@@ -171,6 +172,9 @@ pub static ROUTES: &[Route] = &[
     }),
     get("/api/discovery/scan/status", READ, |_| {
         Some(Request::ScanStatus)
+    }),
+    get("/api/discovery/scan/events", READ, |_| {
+        Some(Request::ScanEvents)
     }),
     post("/api/discovery/scan/stop", OPERATE, Body::Empty, 30, |_| {
         Some(Request::StopScan)

@@ -5,17 +5,25 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
+use super::sse::{self, Gone, Teller};
 use super::strict::{Fields, not_one_of};
-use super::{Context, Problem, Response, body, json, json_with};
+use super::{Context, Problem, Response, body, json, json_with, no_content};
 use crate::discover::interfaces::{self, Interface};
 use crate::discover::scan::Device;
-use crate::site::{DISCOVER_WINDOW, ScanRequest};
+use crate::site::{DISCOVER_WINDOW, NewsCursor, ScanRequest, Site};
 
 /// Methods of the contract; those that are not built yet are refused by name.
 const METHODS: [&str; 6] = ["arp", "tcp", "ws_discovery", "ssdp", "mdns", "vendor"];
 const BUILT: [&str; 2] = ["tcp", "ws_discovery"];
 const LIST_MAX: usize = 64;
+/// What happens within this time is told together.
+const PACE: Duration = Duration::from_millis(200);
+/// Progress is told at least this often: proxies close what is silent for long.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Ends the id of the last event.
+const END: &str = "/end";
 
 #[derive(Debug, Serialize)]
 struct NetworkInfo {
@@ -100,6 +108,64 @@ pub fn start(context: &Context, body: &Value) -> Result<Response, Problem> {
 
 pub fn status(context: &Context) -> Result<Response, Problem> {
     json(&context.site.scan_view())
+}
+
+/// Tells the scan that runs, or ran last, from its start or from where the reader left off. A reader
+/// that comes back after the end gets 204, which tells it to stay away.
+pub fn events(context: &Context, last_event_id: Option<String>) -> Response {
+    let from = last_event_id.as_deref().and_then(cursor);
+    let from = from.unwrap_or_default();
+    let knew_the_end = last_event_id.is_some_and(|id| id.ends_with(END));
+    if knew_the_end && context.site.scan_news(from).is_over {
+        return no_content();
+    }
+    let (teller, response) = sse::stream();
+    let site = context.site.clone();
+    context.site.tasks().spawn(async move {
+        let _ = tell(&site, from, &teller).await; // gone readers are no error
+    });
+    response
+}
+
+async fn tell(site: &Site, mut at: NewsCursor, teller: &Teller) -> Result<(), Gone> {
+    let mut changes = site.scan_changes();
+    loop {
+        changes.mark_unchanged();
+        let news = site.scan_news(at);
+        let first = news.cursor.told - news.devices.len();
+        at = news.cursor;
+        for (device, told) in news.devices.iter().zip(first + 1..) {
+            let id = news_id(NewsCursor { told, ..at });
+            teller.event("device", &id, device).await?;
+        }
+        let id = news_id(at);
+        if news.is_over {
+            let last = format!("{id}{END}");
+            return teller.event("done", &last, &news.progress).await;
+        }
+        teller.event("progress", &id, &news.progress).await?;
+        let wait = async {
+            tokio::time::sleep(PACE).await;
+            let _ = tokio::time::timeout(SILENCE_MAX, changes.changed()).await;
+        };
+        tokio::select! {
+            () = teller.gone() => return Err(Gone),
+            () = wait => {}
+        }
+    }
+}
+
+/// `<scan>/<devices told>`
+fn news_id(at: NewsCursor) -> String {
+    format!("{}/{}", at.scan_id.unwrap_or_default(), at.told)
+}
+
+fn cursor(id: &str) -> Option<NewsCursor> {
+    let (scan, told) = id.strip_suffix(END).unwrap_or(id).split_once('/')?;
+    Some(NewsCursor {
+        scan_id: Some(scan.parse().ok()?).filter(|id: &Uuid| !id.is_nil()),
+        told: told.parse().ok()?,
+    })
 }
 
 pub fn stop(context: &Context) -> Result<Response, Problem> {

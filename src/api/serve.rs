@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
     Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, openapi,
-    scan, system, tokens,
+    scan, sse, system, tokens,
 };
 use crate::site::Scope;
 
@@ -102,6 +102,8 @@ impl Gate {
 pub struct Call {
     pub request: Request,
     pub conditions: Conditions,
+    /// Where a reader of server-sent events left off.
+    pub last_event_id: Option<String>,
     /// Parsed; an empty object where there is none.
     pub body: Value,
 }
@@ -148,6 +150,7 @@ where
         let call = Call {
             request,
             conditions: Conditions::of(&head.headers),
+            last_event_id: sse::last_event_id(&head.headers),
             body,
         };
         let limit = Duration::from_secs(route.answer_s_max.into());
@@ -219,6 +222,7 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
     let Call {
         request,
         conditions,
+        last_event_id,
         body,
     } = call;
     let is_alive = matches!(
@@ -257,6 +261,7 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
         Request::NetworkInfo => scan::network_info(context),
         Request::StartScan => scan::start(context, &body),
         Request::ScanStatus => scan::status(context),
+        Request::ScanEvents => Ok(scan::events(context, last_event_id)),
         Request::StopScan => scan::stop(context),
         Request::DiscoverOnvif => scan::discover(context, &body).await,
         Request::ListTokens => tokens::list(context),

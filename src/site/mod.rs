@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +31,10 @@ use entry::FreshPicture;
 
 pub use entry::Entry;
 pub use history::current_hour;
-pub use scan::{DISCOVER_WINDOW, ScanRequest, ScanSettings, ScanStatus, ScanView};
+pub use scan::{
+    DISCOVER_WINDOW, NewsCursor, ScanNews, ScanProgress, ScanRequest, ScanSettings, ScanStatus,
+    ScanView,
+};
 pub use settings::Settings;
 pub use tokens::TokenView;
 pub use types::{CameraDraft, EventQuery, PasswordChange, Scope, SiteError, Window};
@@ -67,6 +70,8 @@ pub struct Site {
     tokens: Mutex<Vec<TokenRow>>,
     pictures: Mutex<HashMap<CameraId, PictureSlot>>,
     scanner: Mutex<scan::Scanner>,
+    /// Who follows the scan looks again.
+    scan_changed: watch::Sender<()>,
     /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
     waiting: Mutex<Waiting>,
     has_waiting: Notify,
@@ -110,6 +115,7 @@ impl Site {
             tokens: Mutex::new(parts.tokens),
             pictures: Mutex::new(HashMap::new()),
             scanner: Mutex::default(),
+            scan_changed: watch::Sender::default(),
             waiting: Mutex::new(Waiting::default()),
             has_waiting: Notify::new(),
             wake: parts.wake,

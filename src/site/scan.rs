@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,6 +16,9 @@ use crate::discover::interfaces::{self, Interface};
 use crate::discover::scan::{self, Device, PORTS, Plan, Told};
 use crate::model::{CameraId, Event, EventKind, Timestamp};
 use crate::policy::networks::scan_networks;
+
+/// Devices in one portion of news.
+const NEWS_MAX: usize = 32;
 
 /// What the operator asks for; empty lists mean the configuration's, else this machine's.
 #[derive(Debug, Clone, Default)]
@@ -48,9 +51,9 @@ pub enum ScanStatus {
     Failed,
 }
 
-/// `GET /api/discovery/scan/status`.
-#[derive(Debug, Clone, Serialize)]
-pub struct ScanView {
+/// How far a scan is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScanProgress {
     pub scan_id: Option<Uuid>,
     pub status: ScanStatus,
     /// floor(100 x scanned / total), 99 until identification ends.
@@ -61,7 +64,32 @@ pub struct ScanView {
     pub finished_at: Option<Timestamp>,
     pub duration_ms: Option<u64>,
     pub eta_s: Option<u64>,
+}
+
+/// `GET /api/discovery/scan/status`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScanView {
+    #[serde(flatten)]
+    pub progress: ScanProgress,
     pub devices: Vec<Device>,
+}
+
+/// How far a reader of the scan's news has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NewsCursor {
+    pub scan_id: Option<Uuid>,
+    /// Devices that it was told.
+    pub told: usize,
+}
+
+/// What a scan found after a cursor, at most [`NEWS_MAX`] devices at a time.
+#[derive(Debug)]
+pub struct ScanNews {
+    pub progress: ScanProgress,
+    pub devices: Vec<Device>,
+    pub cursor: NewsCursor,
+    /// Nothing will follow.
+    pub is_over: bool,
 }
 
 /// The scan that runs or ran last.
@@ -76,7 +104,41 @@ pub(super) struct Scanner {
     clock: Option<Instant>,
     duration_ms: Option<u64>,
     devices: BTreeMap<IpAddr, Device>,
+    /// Addresses in the order in which they were told.
+    told: Vec<IpAddr>,
     stop: Option<CancellationToken>,
+}
+
+impl Scanner {
+    fn progress(&self) -> ScanProgress {
+        let share = (100 * self.scanned)
+            .checked_div(self.total)
+            .unwrap_or(0)
+            .min(100) as u32;
+        let is_running = self.status == ScanStatus::Scanning;
+        let elapsed_ms = self
+            .clock
+            .map_or(0, |clock| clock.elapsed().as_millis() as u64);
+        let left = self.total.saturating_sub(self.scanned);
+        let eta_s = (elapsed_ms * left)
+            .checked_div(self.scanned.max(1) * 1000)
+            .filter(|_| is_running);
+        ScanProgress {
+            scan_id: self.id,
+            status: self.status,
+            progress: match self.status {
+                ScanStatus::Completed => 100,
+                ScanStatus::Scanning => share.min(99),
+                _ => share,
+            },
+            scanned_ips: self.scanned,
+            total_ips: self.total,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            duration_ms: self.duration_ms.or(is_running.then_some(elapsed_ms)),
+            eta_s,
+        }
+    }
 }
 
 impl Site {
@@ -116,9 +178,12 @@ impl Site {
                 match news {
                     Told::Scanned(count) => scanner.scanned += count,
                     Told::Found(device) => {
+                        scanner.told.push(device.ip);
                         scanner.devices.insert(device.ip, *device);
                     }
                 }
+                drop(scanner);
+                self.scan_changed.send_replace(());
             }
         };
         tokio::join!(work, collect);
@@ -137,6 +202,7 @@ impl Site {
             let cameras = scanner.devices.values().filter(|d| d.is_camera).count();
             (scanner.devices.len(), cameras, duration_ms)
         };
+        self.scan_changed.send_replace(());
         let message = format!("{found} devices found, {cameras} of them cameras");
         tracing::info!(duration_ms, "scan ended: {message}");
         self.tell(Event {
@@ -160,43 +226,40 @@ impl Site {
     }
 
     pub fn scan_view(&self) -> ScanView {
-        let scanner = lock(&self.scanner);
-        let share = (100 * scanner.scanned)
-            .checked_div(scanner.total)
-            .unwrap_or(0)
-            .min(100) as u32;
-        let is_running = scanner.status == ScanStatus::Scanning;
-        let elapsed_ms = scanner
-            .clock
-            .map_or(0, |clock| clock.elapsed().as_millis() as u64);
-        let left = scanner.total.saturating_sub(scanner.scanned);
-        let eta_s = (elapsed_ms * left)
-            .checked_div(scanner.scanned.max(1) * 1000)
-            .filter(|_| is_running);
         let stored = self.addresses();
-        let known = |device: &Device| {
-            let camera_id = stored.get(&device.ip.to_string()).copied();
-            Device {
-                camera_id,
-                ..device.clone()
-            }
-        };
+        let scanner = lock(&self.scanner);
+        let devices = scanner.devices.values();
         ScanView {
-            scan_id: scanner.id,
-            status: scanner.status,
-            progress: match scanner.status {
-                ScanStatus::Completed => 100,
-                ScanStatus::Scanning => share.min(99),
-                _ => share,
-            },
-            scanned_ips: scanner.scanned,
-            total_ips: scanner.total,
-            started_at: scanner.started_at,
-            finished_at: scanner.finished_at,
-            duration_ms: scanner.duration_ms.or(is_running.then_some(elapsed_ms)),
-            eta_s,
-            devices: scanner.devices.values().map(known).collect(),
+            progress: scanner.progress(),
+            devices: devices.map(|device| known(&stored, device)).collect(),
         }
+    }
+
+    /// What is new since `from`; from the start where that was another scan's.
+    pub fn scan_news(&self, from: NewsCursor) -> ScanNews {
+        let stored = self.addresses();
+        let scanner = lock(&self.scanner);
+        let begin = match from.scan_id == scanner.id {
+            true => from.told.min(scanner.told.len()),
+            false => 0,
+        };
+        let end = (begin + NEWS_MAX).min(scanner.told.len());
+        let new = scanner.told.get(begin..end).unwrap_or_default();
+        let devices = new.iter().filter_map(|ip| scanner.devices.get(ip));
+        ScanNews {
+            devices: devices.map(|device| known(&stored, device)).collect(),
+            cursor: NewsCursor {
+                scan_id: scanner.id,
+                told: end,
+            },
+            is_over: scanner.status != ScanStatus::Scanning && end == scanner.told.len(),
+            progress: scanner.progress(),
+        }
+    }
+
+    /// Wakes when the scan has news.
+    pub fn scan_changes(&self) -> watch::Receiver<()> {
+        self.scan_changed.subscribe()
     }
 
     /// WS-Discovery alone, for `window`.
@@ -238,11 +301,8 @@ impl Site {
             collect
         );
         let stored = self.addresses();
-        let known = |device: Device| Device {
-            camera_id: stored.get(&device.ip.to_string()).copied(),
-            ..device
-        };
-        Ok(found.into_values().map(known).collect())
+        let devices = found.values();
+        Ok(devices.map(|device| known(&stored, device)).collect())
     }
 
     fn scan_plan(&self, request: &ScanRequest) -> Result<Plan, SiteError> {
@@ -304,6 +364,14 @@ impl Site {
             .values()
             .filter_map(|e| Some((e.camera.ip_address.clone()?, e.camera.id)))
             .collect()
+    }
+}
+
+/// The device, with the camera that is stored at its address.
+fn known(stored: &BTreeMap<String, CameraId>, device: &Device) -> Device {
+    Device {
+        camera_id: stored.get(&device.ip.to_string()).copied(),
+        ..device.clone()
     }
 }
 

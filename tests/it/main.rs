@@ -15,6 +15,7 @@ mod health;
 mod kill;
 mod layers;
 mod scan;
+mod scan_events;
 mod site;
 mod start;
 mod store_crash;

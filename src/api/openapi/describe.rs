@@ -143,6 +143,24 @@ impl Operation {
         self
     }
 
+    /// Server-sent events; the schema is that of one event, its data are JSON.
+    fn events(mut self, events: &[(&str, &str)]) -> Self {
+        let event = |(name, schema): &(&str, &str)| {
+            let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+            json!({"type": "object", "required": ["event", "id", "data"], "properties": {
+                "event": {"const": name}, "id": {"type": "string"},
+                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+            }})
+        };
+        let events: Vec<Value> = events.iter().map(event).collect();
+        let content = json!({"text/event-stream": {"schema": {"oneOf": events}}});
+        self.answers.push((
+            200,
+            json!({"description": "Told as it happens.", "content": content}),
+        ));
+        self
+    }
+
     fn errors(mut self, statuses: &[u16]) -> Self {
         self.errors.extend(statuses);
         self
@@ -349,6 +367,17 @@ fn scan() -> Vec<Operation> {
             "The scan that runs, or ran last.",
         )
         .json("Scan"),
+        get(
+            "/api/discovery/scan/events",
+            "scanEvents",
+            "The scan that runs, or ran last, as server-sent events: `device`, `progress` and, at the end, `done`.",
+        )
+        .header(
+            "Last-Event-ID",
+            "Id of the last event that was read: what came before it is not told again.",
+        )
+        .events(&[("device", "Device"), ("progress", "ScanProgress"), ("done", "ScanProgress")])
+        .other(204, "", "`Last-Event-ID` was the end; there is no newer scan."),
         post(
             "/api/discovery/scan/stop",
             "stopScan",

@@ -20,7 +20,7 @@ use crate::detect::{AttemptError, AttemptReport, DetectReport, DeviceReport};
 use crate::model::*;
 use crate::site::{
     CheckView, ErrorView, HealthDetail, HistoryBucket, Outage, Percentiles, ReconnectionView,
-    ScanStatus, ScanView, Scope, SiteError, StatusView, TokenView,
+    ScanProgress, ScanStatus, ScanView, Scope, SiteError, StatusView, TokenView,
 };
 
 fn stored() -> Value {
@@ -328,7 +328,7 @@ fn devices_and_tokens_fit() {
         camera_id: Some(CameraId(7)),
     };
     fits("Device", &device);
-    let scan = ScanView {
+    let progress = ScanProgress {
         scan_id: Some(uuid::Uuid::nil()),
         status: ScanStatus::Scanning,
         progress: 75,
@@ -338,9 +338,10 @@ fn devices_and_tokens_fit() {
         finished_at: None,
         duration_ms: Some(900),
         eta_s: Some(1),
-        devices: vec![device],
     };
-    fits("Scan", scan);
+    fits("ScanProgress", &progress);
+    let devices = vec![device];
+    fits("Scan", ScanView { progress, devices });
     for interface in crate::discover::interfaces::list() {
         fits("Interface", interface);
     }
