@@ -186,7 +186,7 @@ pub fn urls(
 }
 
 /// `username` and `password` count as the first of `credentials`; a login that comes twice counts once.
-fn logins(fields: &mut Fields<'_>) -> Vec<Credentials> {
+pub(super) fn logins(fields: &mut Fields<'_>) -> Vec<Credentials> {
     let mut logins: Vec<Credentials> = fields.login().into_iter().collect();
     for (i, item) in fields.array("credentials", LOGINS_MAX).iter().enumerate() {
         let Some(map) = item.as_object() else {

@@ -4,6 +4,7 @@
 //! listen -> serve: hosts -> route -> auth -> body -> cameras | discovery | health | events | system
 //! ```
 
+mod adopt;
 pub mod auth;
 pub mod body;
 pub mod camera_body;

@@ -18,6 +18,7 @@ pub enum Request {
     Version,
     ListCameras(CameraFilter),
     CreateCamera { wait: bool },
+    Adopt,
     GetCamera(CameraId),
     PutCamera(CameraId),
     PatchCamera(CameraId),
@@ -94,6 +95,9 @@ pub static ROUTES: &[Route] = &[
         Some(Request::CreateCamera {
             wait: a.query.flag("wait"),
         })
+    }),
+    post("/api/cameras/adopt", ADMIN, Body::Json, 600, |_| {
+        Some(Request::Adopt)
     }),
     get("/api/cameras/{id}", READ, |a| {
         a.id().map(Request::GetCamera)

@@ -17,8 +17,8 @@ use super::etag::Conditions;
 use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
-    Context, Response, ServerSettings, body, cameras, discovery, events, health, hosts, openapi,
-    scan, sse, system, tokens,
+    Context, Response, ServerSettings, adopt, body, cameras, discovery, events, health, hosts,
+    openapi, scan, sse, system, tokens,
 };
 use crate::site::Scope;
 
@@ -240,6 +240,7 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
         Request::Version => Ok(system::version()),
         Request::ListCameras(filter) => cameras::list(context, &filter),
         Request::CreateCamera { wait } => cameras::create(context, &body, wait).await,
+        Request::Adopt => adopt::adopt(context, &body).await,
         Request::GetCamera(id) => cameras::get(context, id, &conditions),
         Request::PutCamera(id) => cameras::put(context, id, &conditions, &body).await,
         Request::PatchCamera(id) => cameras::patch(context, id, &conditions, &body).await,

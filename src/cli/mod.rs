@@ -6,9 +6,11 @@ mod config;
 mod detect;
 mod fingerprint;
 mod health;
+mod logins;
 mod probe;
 mod run;
 mod scan;
+mod setup;
 mod table;
 mod token;
 mod urls;
@@ -42,6 +44,8 @@ enum Command {
     Scan(scan::ScanArgs),
     /// Ask for ONVIF devices by multicast.
     Discover(scan::DiscoverArgs),
+    /// Set a whole site up: scan, ask for logins, detect, show, store.
+    Setup(setup::SetupArgs),
     /// Work out how to connect to one camera.
     Detect(DetectArgs),
     /// Probe one URL once: exit 0 alive, 1 not, 2 usage.
@@ -202,6 +206,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Scan(args) => one_shot(scan::scan(&args)),
         Command::Discover(args) => one_shot(scan::discover(&args)),
+        Command::Setup(args) => one_shot(setup::run(&args)),
         Command::Detect(args) => one_shot(detect::run(&args)),
         Command::Probe(args) => one_shot(probe::run(&args)),
         Command::Urls(args) => urls::urls(&args),

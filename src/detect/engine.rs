@@ -47,6 +47,8 @@ pub struct Detection {
     pub login: Option<Credentials>,
     /// A login was kept back because the device wants the password in clear.
     pub needs_cleartext_login: bool,
+    /// There is a host: a port took or refused a connection.
+    pub answered: bool,
 }
 
 impl Detector {
@@ -392,6 +394,7 @@ impl<'a> Run<'a> {
             snapshot,
             login: accepted.cloned(),
             needs_cleartext_login,
+            answered: !self.open.is_empty() || self.port_errors.contains(&ErrorCode::Refused),
         }
     }
 

@@ -94,9 +94,29 @@ impl Site {
         wait: bool,
     ) -> Result<CameraView, SiteError> {
         let needs_detection = draft.primary_stream_url.is_none();
+        let id = self.insert(draft, None).await?;
+        if needs_detection {
+            let detection = self.tasks.spawn(self.clone().detect_stored(id));
+            if wait {
+                let _ = detection.await;
+            }
+        }
+        self.camera(id).ok_or(SiteError::UnknownCamera(id))
+    }
+
+    /// Stores a new camera; `tls_pin` is the certificate that it was seen with.
+    ///
+    /// # Errors
+    /// A duplicate, or the store's.
+    pub(super) async fn insert(
+        &self,
+        draft: CameraDraft,
+        tls_pin: Option<String>,
+    ) -> Result<CameraId, SiteError> {
         refuse_duplicate(&lock(&self.cameras), &draft, None)?;
         let id = CameraId(self.next_camera_id.fetch_add(1, Ordering::Relaxed));
-        let (camera, secrets) = new_record(id, draft, now());
+        let (mut camera, secrets) = new_record(id, draft, now());
+        camera.tls_pin = tls_pin;
         self.store.put_camera(&camera, &secrets).await?;
         tracing::info!(camera = id.0, name = camera.name, "camera added");
         self.remember(vec![about(
@@ -106,13 +126,7 @@ impl Site {
         )]);
         lock(&self.cameras).insert(id, Entry::new(camera, secrets));
         self.replan(id);
-        if needs_detection {
-            let detection = self.tasks.spawn(self.clone().detect_stored(id));
-            if wait {
-                let _ = detection.await;
-            }
-        }
-        self.camera(id).ok_or(SiteError::UnknownCamera(id))
+        Ok(id)
     }
 
     /// Replaces a camera's writable fields. `revision` is the caller's `If-Match`.

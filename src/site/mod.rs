@@ -1,5 +1,6 @@
 //! The live state of the gateway: cameras, their health, and what may be asked of them.
 
+mod adopt;
 mod cameras;
 mod checks;
 mod entry;
@@ -29,6 +30,7 @@ use crate::vendor::Catalogue;
 
 use entry::FreshPicture;
 
+pub use adopt::{AdoptFrom, AdoptReport, AdoptRequest, AdoptRow, AdoptStatus, LeftOut};
 pub use entry::Entry;
 pub use history::current_hour;
 pub use scan::{

@@ -356,15 +356,6 @@ impl Site {
             window: scan.window,
         })
     }
-
-    /// Stored cameras by their address.
-    fn addresses(&self) -> BTreeMap<String, CameraId> {
-        let cameras = lock(&self.cameras);
-        cameras
-            .values()
-            .filter_map(|e| Some((e.camera.ip_address.clone()?, e.camera.id)))
-            .collect()
-    }
 }
 
 /// The device, with the camera that is stored at its address.

@@ -245,6 +245,21 @@ fn cameras() -> Vec<Operation> {
         .body("CameraInput", vec![full.clone(), legacy, bare])
         .json_with(201, "Camera", "Stored.", &tagged)
         .errors(&[409, 507]),
+        post(
+            "/api/cameras/adopt",
+            "adoptCameras",
+            "Detects devices, given by address or by the scan that found them, and stores those whose picture is proven. \
+             A password is never sent in clear, unless `allow_cleartext` says so.",
+        )
+        .body(
+            "AdoptRequest",
+            vec![json!({
+                "ips": ["192.168.1.100", "192.168.1.101"],
+                "credentials": [{"username": "admin", "password": "password123"}], "dry_run": true
+            })],
+        )
+        .json("AdoptReport")
+        .errors(&[409]),
         get(camera, "getCamera", "One camera.")
             .header(
                 "If-None-Match",
