@@ -2,7 +2,9 @@
 
 use hyper::Method;
 
+use super::export::{ExportOptions, Format};
 use super::filters::{CameraFilter, EventFilter, camera_filter, event_filter, window};
+use super::import::{ImportOptions, OnDuplicate};
 use super::problem::FieldError;
 use super::query::{Query, digits, percent_decode};
 use crate::model::CameraId;
@@ -19,6 +21,8 @@ pub enum Request {
     ListCameras(CameraFilter),
     CreateCamera { wait: bool },
     Adopt,
+    Import(ImportOptions),
+    Export(ExportOptions),
     GetCamera(CameraId),
     PutCamera(CameraId),
     PatchCamera(CameraId),
@@ -56,6 +60,8 @@ pub enum Body {
     /// No field is known: empty or `{}`.
     Empty,
     Json,
+    /// Whatever its type says; its handler reads it.
+    Raw,
 }
 
 /// One row of the API's table.
@@ -98,6 +104,23 @@ pub static ROUTES: &[Route] = &[
     }),
     post("/api/cameras/adopt", ADMIN, Body::Json, 600, |_| {
         Some(Request::Adopt)
+    }),
+    post("/api/cameras/import", ADMIN, Body::Raw, 600, |a| {
+        let names = ["skip", "update"];
+        let on_duplicate = match a.query.choice("on_duplicate", &names) {
+            Some("update") => OnDuplicate::Update,
+            _ => OnDuplicate::Skip,
+        };
+        let dry_run = a.query.flag("dry_run");
+        Some(Request::Import(ImportOptions {
+            on_duplicate,
+            dry_run,
+        }))
+    }),
+    get("/api/cameras/export", READ, |a| {
+        let format = Format::of(a.query.choice("format", &Format::NAMES));
+        let secrets = a.query.flag("secrets");
+        Some(Request::Export(ExportOptions { format, secrets }))
     }),
     get("/api/cameras/{id}", READ, |a| {
         a.id().map(Request::GetCamera)

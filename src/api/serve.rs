@@ -17,8 +17,8 @@ use super::etag::Conditions;
 use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
-    Context, Response, ServerSettings, adopt, body, cameras, discovery, events, health, hosts,
-    openapi, scan, sse, system, tokens,
+    Context, Response, ServerSettings, adopt, body, cameras, discovery, events, export, health,
+    hosts, import, openapi, scan, sse, system, tokens,
 };
 use crate::site::Scope;
 
@@ -70,6 +70,7 @@ impl Gate {
             .map_err(|error| route_problem(error, &head.method, &head.uri))?;
         let needed = match request {
             Request::Metrics if settings.metrics_public => None,
+            Request::Export(options) if options.secrets => Some(Scope::Admin),
             _ => route.scope,
         };
         if let Some(needed) = needed {
@@ -106,10 +107,16 @@ pub struct Call {
     pub last_event_id: Option<String>,
     /// Parsed; an empty object where there is none.
     pub body: Value,
+    /// The body of a [`Body::Raw`] route, with the head that tells its type.
+    pub upload: Option<(HeaderMap, Bytes)>,
 }
 
 /// Answers one request of the API.
-pub async fn answer<B>(context: &Context, peer: SocketAddr, request: hyper::Request<B>) -> Response
+pub async fn answer<B>(
+    context: &Arc<Context>,
+    peer: SocketAddr,
+    request: hyper::Request<B>,
+) -> Response
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -140,18 +147,23 @@ where
     let (head, http_body) = request.into_parts();
     let result = async {
         let (route, request) = gate.admit(peer, &head, scope_of)?;
-        let body = read_body(
-            route.body,
-            &head.headers,
-            http_body,
-            gate.settings().body_bytes_max,
-        )
-        .await?;
+        let bytes_max = gate.settings().body_bytes_max;
+        let (body, upload) = match route.body {
+            Body::Raw => {
+                let bytes = body::read(http_body, bytes_max).await?;
+                (Value::Null, Some((head.headers.clone(), bytes)))
+            }
+            kind => {
+                let body = read_body(kind, &head.headers, http_body, bytes_max).await?;
+                (body, None)
+            }
+        };
         let call = Call {
             request,
             conditions: Conditions::of(&head.headers),
             last_event_id: sse::last_event_id(&head.headers),
             body,
+            upload,
         };
         let limit = Duration::from_secs(route.answer_s_max.into());
         tokio::time::timeout(limit, act(call))
@@ -218,12 +230,13 @@ fn route_problem(error: RouteError, method: &Method, uri: &Uri) -> Problem {
 }
 
 /// Does what was asked.
-async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
+async fn act(context: &Arc<Context>, call: Call) -> Result<Response, Problem> {
     let Call {
         request,
         conditions,
         last_event_id,
         body,
+        upload,
     } = call;
     let is_alive = matches!(
         request,
@@ -241,6 +254,11 @@ async fn act(context: &Context, call: Call) -> Result<Response, Problem> {
         Request::ListCameras(filter) => cameras::list(context, &filter),
         Request::CreateCamera { wait } => cameras::create(context, &body, wait).await,
         Request::Adopt => adopt::adopt(context, &body).await,
+        Request::Import(options) => {
+            let (headers, bytes) = upload.unwrap_or_default();
+            import::import(context.clone(), headers, bytes, options).await
+        }
+        Request::Export(options) => export::export(context, options),
         Request::GetCamera(id) => cameras::get(context, id, &conditions),
         Request::PutCamera(id) => cameras::put(context, id, &conditions, &body).await,
         Request::PatchCamera(id) => cameras::patch(context, id, &conditions, &body).await,

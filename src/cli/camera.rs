@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ServerArgs};
 use super::table::render;
-use super::{LoginArgs, fail, login, out, out_json};
+use super::{LoginArgs, fail, login, out, out_json, transfer};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -57,6 +57,10 @@ enum CameraCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Store the cameras of a file: a JSON array, or CSV with the field names as columns.
+    Import(transfer::ImportArgs),
+    /// Write every camera to a file or to standard output.
+    Export(transfer::ExportArgs),
     /// Fetch a still picture.
     Snapshot {
         id: u32,
@@ -88,6 +92,8 @@ pub async fn run(args: &CameraArgs) -> Exit {
             add(server, login, &wanted, *json).await
         }
         CameraCommand::Remove { id, server } => remove(server, *id).await,
+        CameraCommand::Import(args) => transfer::import(args).await,
+        CameraCommand::Export(args) => transfer::export(args).await,
         CameraCommand::Snapshot { id, output, server } => snapshot(server, *id, output).await,
     };
     done.err().unwrap_or(Exit::Ok)

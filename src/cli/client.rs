@@ -97,6 +97,20 @@ impl Client {
         path: &str,
         body: Option<Value>,
     ) -> Result<Reply, Exit> {
+        let body = body.map(|value| ("application/json", Bytes::from(value.to_string())));
+        self.upload(method, path, body).await
+    }
+
+    /// One call with a body of another type.
+    ///
+    /// # Errors
+    /// The exit code; the sentence is printed.
+    pub async fn upload(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+    ) -> Result<Reply, Exit> {
         let answer = tokio::time::timeout(ANSWER_LIMIT, self.exchange(method, path, body)).await;
         match answer {
             Err(_) => {
@@ -134,7 +148,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<Value>,
+        body: Option<(&'static str, Bytes)>,
     ) -> Result<(u16, Bytes), String> {
         let gone = |error: &dyn std::fmt::Display| format!("{} broke off: {error}", self.authority);
         let stream = net::connect(&self.target()?, &mut Transcript::new())
@@ -161,10 +175,10 @@ impl Client {
             .header("host", &self.authority)
             .header("connection", "close")
             .header("authorization", format!("Bearer {}", self.token.expose()));
-        if body.is_some() {
-            request = request.header("content-type", "application/json");
+        if let Some((kind, _)) = &body {
+            request = request.header("content-type", *kind);
         }
-        let body = body.map_or_else(Bytes::new, |value| Bytes::from(value.to_string()));
+        let body = body.map_or_else(Bytes::new, |(_, bytes)| bytes);
         let request = request
             .body(Full::new(body))
             .map_err(|e| format!("{path} cannot be asked for: {e}"))?;

@@ -13,6 +13,7 @@ mod scan;
 mod setup;
 mod table;
 mod token;
+mod transfer;
 mod urls;
 
 use std::io::IsTerminal as _;
@@ -20,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::model::{Credentials, Secret};
@@ -68,6 +69,8 @@ enum Command {
     Fingerprint(FingerprintArgs),
     /// Print the description of the API (OpenAPI 3.1).
     Openapi,
+    /// Print the completions of a shell: `source <(ohmvision completions bash)`.
+    Completions { shell: clap_complete::Shell },
     /// Print the version.
     Version,
 }
@@ -221,6 +224,12 @@ pub fn main() -> ExitCode {
             out(crate::api::openapi::DOCUMENT.trim_end());
             Exit::Ok
         }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ohmvision", &mut script);
+            out(String::from_utf8_lossy(&script).trim_end());
+            Exit::Ok
+        }
         Command::Version => {
             out(&format!("ohmvision {}", env!("CARGO_PKG_VERSION")));
             Exit::Ok
@@ -292,6 +301,19 @@ fn fail(code: Exit, message: &str) -> Exit {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[test]
+    fn every_shell_gets_completions_of_every_command() {
+        use clap::ValueEnum as _;
+        for shell in clap_complete::Shell::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut super::Cli::command(), "ohmvision", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in super::Cli::command().get_subcommands() {
+                assert!(script.contains(command.get_name()), "{shell}: {command}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -39,6 +39,27 @@ impl Site {
         lock(&self.cameras).get(&id).map(Entry::view)
     }
 
+    pub fn camera_by_uid(&self, uid: Uuid) -> Option<CameraView> {
+        let cameras = lock(&self.cameras);
+        let found = cameras.values().find(|e| e.camera.uid == uid);
+        found.map(Entry::view)
+    }
+
+    /// The stored camera that this draft would be a duplicate of.
+    pub fn twin_of(&self, draft: &CameraDraft) -> Option<CameraId> {
+        match refuse_duplicate(&lock(&self.cameras), draft, None) {
+            Err(SiteError::Duplicate(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// For an export only.
+    pub fn cameras_with_secrets(&self) -> Vec<(CameraView, CameraSecrets)> {
+        let cameras = lock(&self.cameras);
+        let both = |e: &Entry| (e.view(), e.secrets.clone());
+        cameras.values().map(both).collect()
+    }
+
     pub fn camera_ids(&self) -> Vec<CameraId> {
         lock(&self.cameras).keys().copied().collect()
     }
@@ -253,6 +274,8 @@ impl Site {
 
     /// Works out how to connect to a stored camera and writes that into its record.
     async fn detect_stored(self: Arc<Self>, id: CameraId) {
+        // An import may bring a thousand of them.
+        let _slot = self.detections.acquire().await;
         let Some(request) = self.begin_detection(id) else {
             return;
         };

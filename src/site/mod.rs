@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,6 +71,8 @@ pub struct Site {
     next_camera_id: AtomicU32,
     tokens: Mutex<Vec<TokenRow>>,
     pictures: Mutex<HashMap<CameraId, PictureSlot>>,
+    /// Detections of stored cameras that may run at the same time.
+    detections: Semaphore,
     scanner: Mutex<scan::Scanner>,
     /// Who follows the scan looks again.
     scan_changed: watch::Sender<()>,
@@ -116,6 +118,7 @@ impl Site {
             next_camera_id: AtomicU32::new(parts.next_camera_id),
             tokens: Mutex::new(parts.tokens),
             pictures: Mutex::new(HashMap::new()),
+            detections: Semaphore::new(BATCH_AT_ONCE),
             scanner: Mutex::default(),
             scan_changed: watch::Sender::default(),
             waiting: Mutex::new(Waiting::default()),
@@ -175,7 +178,7 @@ impl Site {
 
     /// Order kept; one bad device never fails the others. Goes on when the caller is gone.
     pub async fn batch_detect(&self, requests: Vec<DetectRequest>) -> Vec<DetectReport> {
-        let slots = Arc::new(tokio::sync::Semaphore::new(BATCH_AT_ONCE));
+        let slots = Arc::new(Semaphore::new(BATCH_AT_ONCE));
         let run = |request: DetectRequest| {
             let (detector, slots) = (self.detector(), slots.clone());
             self.tasks.spawn(async move {

@@ -19,3 +19,4 @@ mod scan_events;
 mod site;
 mod start;
 mod store_crash;
+mod transfer;

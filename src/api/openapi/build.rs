@@ -175,11 +175,15 @@ fn operation(route: &Route, words: &Operation, used: &mut Vec<u16>) -> Value {
         if !examples.is_empty() {
             media["examples"] = examples.into();
         }
-        let content: Map<_, _> = body
+        let mut content: Map<_, _> = body
             .kinds
             .iter()
             .map(|k| ((*k).to_owned(), media.clone()))
             .collect();
+        if let Some(example) = body.sheet {
+            let sheet = json!({"schema": {"type": "string"}, "example": example});
+            content.insert("text/csv".to_owned(), sheet);
+        }
         operation["requestBody"] = json!({"required": body.is_required, "content": content});
     }
     operation

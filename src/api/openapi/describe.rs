@@ -24,6 +24,8 @@ pub(super) struct RequestBody {
     pub schema: &'static str,
     pub examples: Vec<Value>,
     pub is_required: bool,
+    /// Taken as CSV too: an example.
+    pub sheet: Option<&'static str>,
 }
 
 const JSON: &[&str] = &["application/json"];
@@ -90,7 +92,15 @@ impl Operation {
             schema,
             examples,
             is_required: true,
+            sheet: None,
         });
+        self
+    }
+
+    fn or_sheet(mut self, example: &'static str) -> Self {
+        if let Some(body) = &mut self.body {
+            body.sheet = Some(example);
+        }
         self
     }
 
@@ -109,6 +119,7 @@ impl Operation {
             schema: "Empty",
             examples: Vec::new(),
             is_required: false,
+            sheet: None,
         });
         self
     }
@@ -157,6 +168,18 @@ impl Operation {
         self.answers.push((
             200,
             json!({"description": "Told as it happens.", "content": content}),
+        ));
+        self
+    }
+
+    /// The four formats of an export.
+    fn export(mut self) -> Self {
+        let text = json!({"schema": {"type": "string"}});
+        let json = json!({"schema": {"$ref": "#/components/schemas/CameraImport"}});
+        let content = json!({"application/json": json, "text/csv": text, "application/yaml": text});
+        self.answers.push((
+            200,
+            json!({"description": "As asked for.", "content": content}),
         ));
         self
     }
@@ -260,6 +283,39 @@ fn cameras() -> Vec<Operation> {
         )
         .json("AdoptReport")
         .errors(&[409]),
+        post(
+            "/api/cameras/import",
+            "importCameras",
+            "Stores cameras from a JSON array or a sheet (CSV with the field names as columns; `;`, `,` or tab apart), row by row.",
+        )
+        .query(
+            "on_duplicate",
+            json!({"type": "string", "enum": ["skip", "update"], "default": "skip"}),
+            "What becomes of a camera that is stored already: one with the same `uid`, or the same type and URL.",
+        )
+        .query("dry_run", json!({"type": "boolean"}), "Tell what would happen.")
+        .body(
+            "CameraImport",
+            vec![json!([{"name": "Hall", "ip_address": "192.168.1.100", "username": "admin", "password": "password123"}])],
+        )
+        .or_sheet("name;ip_address;username;password\nHall;192.168.1.100;admin;password123\n")
+        .json("ImportReport"),
+        get(
+            "/api/cameras/export",
+            "exportCameras",
+            "Every camera: as JSON or CSV for an import, or as a configuration of Frigate or go2rtc with variables for the logins.",
+        )
+        .query(
+            "format",
+            json!({"type": "string", "enum": crate::api::export::Format::NAMES, "default": "json"}),
+            "What to write.",
+        )
+        .query(
+            "secrets",
+            json!({"type": "boolean"}),
+            "Passwords in clear; needs `admin`.",
+        )
+        .export(),
         get(camera, "getCamera", "One camera.")
             .header(
                 "If-None-Match",

@@ -431,6 +431,14 @@ fn examples_are_accepted() {
                 ("DetectRequest", Some(map)) => detect_body::detect(map, rules).err(),
                 ("ProbeRequest", Some(map)) => detect_body::probe(map, rules).err(),
                 ("UrlsRequest", Some(map)) => detect_body::urls(map, &resolve).err(),
+                ("CameraImport", None) => {
+                    let cameras = example.as_array().unwrap().iter();
+                    cameras
+                        .filter_map(|c| {
+                            camera_body::parse(c.as_object().unwrap(), None, rules).err()
+                        })
+                        .next()
+                }
                 ("BatchRequest", None) => {
                     let items = example.as_array().unwrap().iter();
                     items
