@@ -7,7 +7,9 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use serde::Serialize;
 
+use crate::model::Mac;
 use crate::policy::networks::Network;
+use crate::vendor;
 
 /// One interface with its addresses.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -23,6 +25,30 @@ pub struct Interface {
     pub scannable: bool,
     #[serde(skip)]
     pub index: u32,
+}
+
+impl Interface {
+    /// The hardware address, where it has one of Ethernet.
+    pub fn hardware(&self) -> Option<Mac> {
+        self.mac.as_deref().and_then(vendor::parse_mac).map(Mac)
+    }
+
+    /// Is this address in one of the interface's networks?
+    pub fn contains(&self, ip: Ipv4Addr) -> bool {
+        self.source_for(ip).is_some()
+    }
+
+    pub fn has_address(&self, ip: Ipv4Addr) -> bool {
+        self.ipv4.iter().any(|net| net.address == ip)
+    }
+
+    /// Our address in the network that holds this one.
+    pub fn source_for(&self, ip: Ipv4Addr) -> Option<Ipv4Addr> {
+        let holds = |net: &&Ipv4Net| {
+            Network::new(IpAddr::V4(net.address), net.prefix).contains(IpAddr::V4(ip))
+        };
+        self.ipv4.iter().find(holds).map(|net| net.address)
+    }
 }
 
 /// An IPv4 address with its network.
@@ -59,7 +85,7 @@ pub fn list() -> Vec<Interface> {
         };
         if let Some(link) = address.as_link_addr() {
             let mac = link.addr().filter(|mac| *mac != [0; 6]);
-            entry.mac = mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
+            entry.mac = mac.map(|mac| Mac(mac).to_string());
         } else if let Some(v4) = address.as_sockaddr_in() {
             let mask = item
                 .netmask

@@ -1,6 +1,9 @@
 //! Finds what is on the networks. No login is ever sent from here.
 
+pub mod arp;
+pub mod capture;
 pub mod interfaces;
 pub mod multicast;
+pub mod pace;
 pub mod scan;
 pub mod sweep;

@@ -5,6 +5,7 @@ mod connection;
 mod event;
 mod health;
 mod history;
+mod mac;
 mod outcome;
 mod secret;
 mod time;
@@ -15,6 +16,7 @@ pub use connection::ConnectionType;
 pub use event::{Event, EventKind};
 pub use health::{Grade, LinkState, ReconnectAttempt};
 pub use history::{HOUR_S, HourRollup, RESPONSE_BUCKETS_MS, RawSample};
+pub use mac::Mac;
 pub use outcome::{
     AuthUse, CertificateFacts, Codec, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StageTime,

@@ -2,6 +2,7 @@
 
 pub mod neighbours;
 pub mod notify;
+pub mod packet;
 pub mod paths;
 pub mod process;
 pub mod terminal;

@@ -1,6 +1,9 @@
 //! Codecs without input or output: bytes in, values out. No sockets, files, clocks or logs here.
 
+pub mod arp;
 pub mod auth;
+pub mod bpf;
+pub mod ipv4;
 pub mod issue;
 pub mod jpeg;
 pub mod mjpeg;

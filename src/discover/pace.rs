@@ -1,0 +1,87 @@
+//! How fast we send: one pace for all senders of a kind.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// The timer ticks in milliseconds: up to one tick's worth goes out together.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Gives leave to send, so many times per second at most.
+#[derive(Debug)]
+pub struct Pace {
+    gap: Duration,
+    next: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    pub fn per_second(count: u32) -> Self {
+        Self {
+            gap: Duration::from_secs(1) / count.max(1),
+            next: Mutex::new(None),
+        }
+    }
+
+    /// Waits until the next one may go. Those who wait are served in turn.
+    pub async fn turn(&self) {
+        let now = Instant::now();
+        let due = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = next.map_or(now, |at| at.max(now));
+            *next = Some(due + self.gap);
+            due
+        };
+        if due >= now + TICK {
+            sleep_until(due).await;
+        }
+    }
+}
+
+/// Most that a scan sends per second, over all interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    pub arp_frames: u32,
+    pub connects: u32,
+    pub udp_queries: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            arp_frames: 20_000,
+            connects: 10_000,
+            udp_queries: 2_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_the_rate_and_hardly_less() {
+        for rate in [1, 50, 2_000, 20_000] {
+            let pace = Pace::per_second(rate);
+            let start = Instant::now();
+            for _ in 0..=rate * 2 {
+                pace.turn().await;
+            }
+            let took = start.elapsed().as_secs_f64();
+            assert!((1.99..2.01).contains(&took), "{rate} per second: {took} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_saves_nothing_up() {
+        let pace = Pace::per_second(10);
+        pace.turn().await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let start = Instant::now();
+        for _ in 0..11 {
+            pace.turn().await;
+        }
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
+}
