@@ -178,6 +178,10 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         let site = site.clone();
         move || site.clone().commit_transitions()
     }));
+    parts.spawn(kept("network", stop.clone(), {
+        let site = site.clone();
+        move || site.clone().watch_network()
+    }));
     parts.spawn(kept("store mark", stop.clone(), {
         let (store, stop) = (store.clone(), stop.clone());
         move || watch_store(store.clone(), writer.clone(), stop.clone())
@@ -446,6 +450,8 @@ fn settings(config: &Config, address: SocketAddr) -> Settings {
             interfaces: config.discovery.interfaces.clone(),
             hosts_max: u64::from(config.discovery.hosts_max),
             window: config.discovery.multicast_window,
+            background_interval: config.discovery.background_interval,
+            follow_interval: config.discovery.follow_interval,
         },
         checkpoint_interval_s: seconds(config.storage.checkpoint_interval),
     }

@@ -1,5 +1,7 @@
 //! What lists are narrowed by: the queries of cameras, events and health. Pure.
 
+use std::net::IpAddr;
+
 use super::query::{Query, digits};
 use super::strict::not_one_of;
 use crate::model::{CameraId, EventKind, Timestamp};
@@ -45,6 +47,27 @@ impl Default for Page {
             limit: PAGE_ITEMS_MAX,
             after: None,
         }
+    }
+}
+
+/// `?limit=&cursor=` of the inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DevicePage {
+    pub limit: u32,
+    /// The last address of the page before.
+    pub after: Option<IpAddr>,
+}
+
+pub fn device_page(query: &mut Query) -> DevicePage {
+    let limit = query.integer("limit", 1, PAGE_ITEMS_MAX);
+    let cursor = query.take("cursor");
+    let after = cursor.as_deref().and_then(|c| c.parse().ok());
+    if cursor.is_some() && after.is_none() {
+        query.error("cursor", "must be the next_cursor of the page before");
+    }
+    DevicePage {
+        limit: limit.unwrap_or(PAGE_ITEMS_MAX),
+        after,
     }
 }
 
@@ -125,12 +148,14 @@ pub fn event_filter(query: &mut Query) -> EventFilter {
     filter
 }
 
-pub(super) const EVENT_NAMES: [&str; 14] = [
+pub(super) const EVENT_NAMES: [&str; 16] = [
     "online",
     "offline",
     "degraded",
     "recovered",
     "ip_changed",
+    "device_found",
+    "device_gone",
     "auth_refused",
     "gave_up",
     "camera_added",

@@ -3,7 +3,9 @@
 use hyper::Method;
 
 use super::export::{ExportOptions, Format};
-use super::filters::{CameraFilter, EventFilter, camera_filter, event_filter, window};
+use super::filters::{
+    CameraFilter, DevicePage, EventFilter, camera_filter, device_page, event_filter, window,
+};
 use super::import::{ImportOptions, OnDuplicate};
 use super::problem::FieldError;
 use super::query::{Query, digits, percent_decode};
@@ -47,6 +49,7 @@ pub enum Request {
     ScanEvents,
     StopScan,
     DiscoverOnvif,
+    SeenDevices(DevicePage),
     ListTokens,
     CreateToken,
     RevokeToken(String),
@@ -213,6 +216,9 @@ pub static ROUTES: &[Route] = &[
         60,
         |_| Some(Request::DiscoverOnvif),
     ),
+    get("/api/discovery/devices", READ, |a| {
+        Some(Request::SeenDevices(device_page(&mut a.query)))
+    }),
     get("/api/tokens", ADMIN, |_| Some(Request::ListTokens)),
     post("/api/tokens", ADMIN, Body::Json, 30, |_| {
         Some(Request::CreateToken)

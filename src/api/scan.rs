@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::filters::DevicePage;
 use super::sse::{self, Gone, Teller};
 use super::strict::{Fields, not_one_of};
-use super::{Context, Problem, Response, body, json, json_with, no_content};
+use super::{Context, List, Problem, Response, body, json, json_with, no_content};
 use crate::discover::interfaces::{self, Interface};
 use crate::discover::scan::Device;
 use crate::site::{DISCOVER_WINDOW, NewsCursor, ScanRequest, Site};
@@ -165,6 +166,22 @@ fn cursor(id: &str) -> Option<NewsCursor> {
     Some(NewsCursor {
         scan_id: Some(scan.parse().ok()?).filter(|id: &Uuid| !id.is_nil()),
         told: told.parse().ok()?,
+    })
+}
+
+/// The inventory, by address; a device that several addresses had is where it was seen last.
+pub fn devices(context: &Context, page: DevicePage) -> Result<Response, Problem> {
+    let mut rest = context.site.seen_devices();
+    rest.retain(|row| page.after.is_none_or(|after| after < row.device.ip));
+    let limit = page.limit as usize;
+    let next_cursor = rest
+        .get(limit)
+        .and(rest.get(limit.saturating_sub(1)))
+        .map(|last| last.device.ip.to_string());
+    rest.truncate(limit);
+    json(&List {
+        items: rest,
+        next_cursor,
     })
 }
 

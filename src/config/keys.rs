@@ -187,6 +187,8 @@ pub static KEYS: &[Key] = &[
         "Interfaces to use, such as \"eth0\"; empty: all that can be scanned."),
     key("discovery.background_interval_s", "0", Live, TimeOrOff { unit: Seconds, min: 60, max: 604_800, field: |c| &mut c.discovery.background_interval },
         "Seconds between scans in the background; 0: only when asked."),
+    key("discovery.follow_interval_s", "120", Live, TimeOrOff { unit: Seconds, min: 5, max: 86_400, field: |c| &mut c.discovery.follow_interval },
+        "Seconds between two looks for offline cameras under other addresses; 0: never."),
     key("discovery.arp_frames_per_second_max", "20000", Live, Count { min: 1, max: 100_000, field: |c| &mut c.discovery.arp_frames_per_second_max },
         "ARP requests sent per second at most."),
     key("discovery.connects_per_second_max", "10000", Live, Count { min: 1, max: 100_000, field: |c| &mut c.discovery.connects_per_second_max },

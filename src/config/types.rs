@@ -80,6 +80,8 @@ pub struct Discovery {
     /// Empty: all that can be scanned.
     pub interfaces: Vec<String>,
     pub background_interval: Option<Duration>,
+    /// Between two looks for offline cameras under other addresses.
+    pub follow_interval: Option<Duration>,
     pub arp_frames_per_second_max: u32,
     pub connects_per_second_max: u32,
     pub udp_queries_per_second_max: u32,

@@ -74,6 +74,33 @@ pub struct Device {
     pub camera_id: Option<crate::model::CameraId>,
 }
 
+impl Device {
+    /// Nothing is known yet but where it is.
+    pub fn at(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            mac: None,
+            vendor: None,
+            manufacturer: None,
+            manufacturer_id: None,
+            model: None,
+            firmware_version: None,
+            serial_number: None,
+            hostname: None,
+            is_camera: false,
+            confidence: 0.0,
+            is_onvif: false,
+            onvif_url: None,
+            open_ports: Vec::new(),
+            rtsp_url: None,
+            needs_credentials: false,
+            found_by: Vec::new(),
+            evidence: Vec::new(),
+            camera_id: None,
+        }
+    }
+}
+
 /// What a scan tells while it runs.
 #[derive(Debug)]
 pub enum Told {

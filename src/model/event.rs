@@ -12,6 +12,8 @@ pub enum EventKind {
     Degraded,
     Recovered,
     IpChanged,
+    DeviceFound,
+    DeviceGone,
     AuthRefused,
     GaveUp,
     CameraAdded,

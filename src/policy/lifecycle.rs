@@ -314,6 +314,11 @@ impl Watch {
         }
     }
 
+    /// Something was seen that the next check should not wait for.
+    pub fn look_at_once(&mut self) {
+        self.due_at_once = true;
+    }
+
     /// Address or login were changed: what was known of failures no longer holds.
     pub fn settings_changed(&mut self) {
         self.suspect = false;

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod closest;
+pub mod follow;
 pub mod ledger;
 pub mod lifecycle;
 pub mod networks;

@@ -220,6 +220,19 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// One that ended before it began.
+    pub fn not_made(error: ProbeError) -> Self {
+        Self {
+            result: Err(error),
+            stages: Vec::new(),
+            auth: AuthUse::NotSent,
+            server: None,
+            realm: None,
+            needs_cleartext_login: false,
+            duration_ms: 0,
+        }
+    }
+
     /// Connect to the end of L1, ms, as far as the probe came.
     pub fn answer_ms(&self) -> u32 {
         let counts = |s: &&StageTime| s.name > Stage::Resolve && s.name <= Stage::Describe;

@@ -172,6 +172,16 @@ impl Site {
             entry.credit(now());
             let other = is_other_connection(entry, &camera, &secrets);
             let switched = entry.camera.enabled != camera.enabled;
+            let identity = |c: &Camera| {
+                (
+                    c.mac_address.clone(),
+                    c.serial_number.clone(),
+                    c.ip_address.clone(),
+                )
+            };
+            if identity(&entry.camera) != identity(&camera) {
+                entry.displaced = None;
+            }
             entry.camera = camera;
             entry.secrets = secrets;
             if switched {
@@ -250,6 +260,9 @@ impl Site {
                 crate::model::Scheme::Http | crate::model::Scheme::Https
             )
         };
+        if let Some(error) = entry.displaced_error() {
+            return Err(error.into());
+        }
         let camera = &entry.camera;
         let source = camera
             .snapshot_url
@@ -442,7 +455,7 @@ fn is_fresh(picture: &FreshPicture) -> bool {
 }
 
 /// An event about a camera that is no health transition.
-fn about(camera: &Camera, kind: EventKind, message: String) -> Event {
+pub(super) fn about(camera: &Camera, kind: EventKind, message: String) -> Event {
     Event {
         id: Uuid::now_v7(),
         time: now(),

@@ -12,16 +12,18 @@ use crate::brake::{Errand, now};
 use crate::model::{
     AuthUse, CameraId, ErrorCode, Event, EventKind, Evidence, Grade, Stage, StreamRole, Timestamp,
 };
-use crate::policy::lifecycle::{Change, CheckKind, Frames, Plan, Seen};
+use crate::policy::lifecycle::{Change, CheckKind, Confirmed, Frames, Plan, Seen};
 use crate::probe::{Attempt, Depth, Target, Trust};
 
 /// What a check is about to do.
-struct Begun {
-    target: Target,
+pub(super) struct Begun {
+    pub target: Target,
     errand: Errand,
     /// The stored login was refused: whatever is seen now proves nothing.
     anonymous: bool,
     frames: bool,
+    /// It was away: who answers now may be another device.
+    pub is_return: bool,
 }
 
 impl Site {
@@ -36,7 +38,10 @@ impl Site {
     /// Runs the check that is due now. Does nothing when the camera is gone or a check runs.
     pub async fn check(self: Arc<Self>, id: CameraId) {
         let Some(begun) = self.begin(id) else { return };
-        let attempt = self.brake.run(begun.target.clone(), begun.errand).await;
+        let attempt = match self.is_itself(id, &begun).await {
+            Ok(()) => self.brake.run(begun.target.clone(), begun.errand).await,
+            Err(error) => Attempt::not_made(error),
+        };
         self.end(id, &begun, &attempt);
     }
 
@@ -103,6 +108,7 @@ impl Site {
             entry.figures.count_reconnect_attempt(now);
         }
         entry.running = true;
+        let is_return = entry.watch.confirmed == Confirmed::Down;
         let anonymous = entry.watch.login_refused;
         let frames = plan.frames && !anonymous;
         let trust = match (
@@ -138,6 +144,7 @@ impl Site {
             errand: self.errand(manufacturer.as_deref(), by_hand),
             anonymous,
             frames,
+            is_return,
         })
     }
 

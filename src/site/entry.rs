@@ -5,7 +5,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::views::{CameraView, CheckView, HealthView, ReconnectionView, grade_name};
-use crate::model::{Camera, CameraSecrets, Codec, Credentials, Secret, Timestamp};
+use crate::model::{
+    Camera, CameraSecrets, Codec, Credentials, ErrorCode, Mac, ProbeError, Secret, Stage, Timestamp,
+};
 use crate::policy::lifecycle::{Confirmed, Watch};
 use crate::policy::uptime::{Accumulator, Span, Totals};
 
@@ -25,6 +27,14 @@ pub struct Entry {
     pub by_hand: bool,
     /// A detection runs for this camera.
     pub detecting: bool,
+    /// Another device has its address: no login is sent there.
+    pub displaced: Option<Displaced>,
+}
+
+/// Who has a camera's address instead of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Displaced {
+    pub by: Option<Mac>,
 }
 
 impl Entry {
@@ -39,12 +49,29 @@ impl Entry {
             waiters: Vec::new(),
             by_hand: false,
             detecting: false,
+            displaced: None,
         }
     }
 
     /// Can be checked: on, and it is known how.
     pub fn is_watched(&self) -> bool {
         self.camera.enabled && self.camera.primary_stream_url.is_some()
+    }
+
+    /// Why nothing is sent to the camera's address, where another device has it.
+    pub fn displaced_error(&self) -> Option<ProbeError> {
+        let by = self.displaced?.by;
+        let who = by.map_or("another device".to_owned(), |mac| {
+            format!("another device ({mac})")
+        });
+        let ip = self.camera.ip_address.as_deref().unwrap_or_default();
+        Some(ProbeError::new(
+            ErrorCode::NotFound,
+            Stage::Connect,
+            format!(
+                "{who} is at {ip} now, and the camera is looked for; if it was replaced, set its mac_address and serial_number to null"
+            ),
+        ))
     }
 
     /// The stored login, where there is one.

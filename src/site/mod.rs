@@ -1,10 +1,13 @@
 //! The live state of the gateway: cameras, their health, and what may be asked of them.
 
 mod adopt;
+mod background;
 mod cameras;
 mod checks;
 mod entry;
+mod follow;
 mod history;
+mod inventory;
 mod records;
 mod scan;
 mod settings;
@@ -33,6 +36,7 @@ use entry::FreshPicture;
 pub use adopt::{AdoptFrom, AdoptReport, AdoptRequest, AdoptRow, AdoptStatus, LeftOut};
 pub use entry::Entry;
 pub use history::current_hour;
+pub use inventory::SeenDevice;
 pub use scan::{
     DISCOVER_WINDOW, NewsCursor, ScanNews, ScanProgress, ScanRequest, ScanSettings, ScanStatus,
     ScanView,
@@ -74,6 +78,7 @@ pub struct Site {
     /// Detections of stored cameras that may run at the same time.
     detections: Semaphore,
     scanner: Mutex<scan::Scanner>,
+    inventory: Mutex<inventory::Inventory>,
     /// Who follows the scan looks again.
     scan_changed: watch::Sender<()>,
     /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
@@ -120,6 +125,7 @@ impl Site {
             pictures: Mutex::new(HashMap::new()),
             detections: Semaphore::new(BATCH_AT_ONCE),
             scanner: Mutex::default(),
+            inventory: Mutex::default(),
             scan_changed: watch::Sender::default(),
             waiting: Mutex::new(Waiting::default()),
             has_waiting: Notify::new(),

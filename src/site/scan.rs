@@ -38,6 +38,10 @@ pub struct ScanSettings {
     pub interfaces: Vec<String>,
     pub hosts_max: u64,
     pub window: Duration,
+    /// Between scans in the background.
+    pub background_interval: Option<Duration>,
+    /// Between two looks for offline cameras under other addresses.
+    pub follow_interval: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -171,6 +175,7 @@ impl Site {
 
     async fn scan(self: Arc<Self>, plan: Plan, stop: CancellationToken) {
         let (tell, mut told) = mpsc::channel(256);
+        let plan_networks = plan.networks.clone();
         let work = scan::run(plan, Arc::new(self.detector()), tell, stop.clone());
         let collect = async {
             while let Some(news) = told.recv().await {
@@ -187,6 +192,16 @@ impl Site {
             }
         };
         tokio::join!(work, collect);
+        let networks = plan_networks;
+        let devices: Vec<Device> = lock(&self.scanner).devices.values().cloned().collect();
+        let covers = |ip: IpAddr| networks.iter().any(|network| network.contains(ip));
+        let covers: Option<&dyn Fn(IpAddr) -> bool> = match stop.is_cancelled() {
+            true => None,
+            false => Some(&covers),
+        };
+        self.take_into_inventory(&devices, covers);
+        self.devices_seen(&devices).await;
+        drop(devices);
         let (found, cameras, duration_ms) = {
             let mut scanner = lock(&self.scanner);
             scanner.status = match stop.is_cancelled() {
@@ -286,6 +301,33 @@ impl Site {
             identify: false,
             window,
         };
+        let found = self.run_quietly(plan).await;
+        let stored = self.addresses();
+        let devices = found.iter();
+        Ok(devices.map(|device| known(&stored, device)).collect())
+    }
+
+    /// A scan that nobody follows; what it finds goes to the inventory.
+    ///
+    /// # Errors
+    /// As [`Site::start_scan`].
+    pub(super) async fn find_devices(
+        &self,
+        request: &ScanRequest,
+    ) -> Result<Vec<Device>, SiteError> {
+        let plan = self.scan_plan(request)?;
+        let networks = plan.networks.clone();
+        let devices = self.run_quietly(plan).await;
+        let covers = |ip: IpAddr| networks.iter().any(|network| network.contains(ip));
+        self.take_into_inventory(&devices, Some(&covers));
+        Ok(devices)
+    }
+
+    pub(super) fn is_scanning(&self) -> bool {
+        lock(&self.scanner).status == ScanStatus::Scanning
+    }
+
+    async fn run_quietly(&self, plan: Plan) -> Vec<Device> {
         let (tell, mut told) = mpsc::channel(256);
         let detector = Arc::new(self.detector());
         let mut found = BTreeMap::new();
@@ -296,13 +338,9 @@ impl Site {
                 }
             }
         };
-        tokio::join!(
-            scan::run(plan, detector, tell, self.stop.child_token()),
-            collect
-        );
-        let stored = self.addresses();
-        let devices = found.values();
-        Ok(devices.map(|device| known(&stored, device)).collect())
+        let stop = self.stop.child_token();
+        tokio::join!(scan::run(plan, detector, tell, stop), collect);
+        found.into_values().collect()
     }
 
     fn scan_plan(&self, request: &ScanRequest) -> Result<Plan, SiteError> {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::model::Mac;
+
 /// The MAC of a host that was talked to, `aa:bb:cc:dd:ee:ff`; `None` for a routed host or IPv6.
 pub fn mac_of(ip: IpAddr) -> Option<String> {
     let table = std::fs::read_to_string("/proc/net/arp").ok()?;
@@ -18,6 +20,31 @@ fn mac_in(table: &str, ip: &str) -> Option<String> {
     })
 }
 
+/// Every IPv4 host on the same link whose MAC is known.
+pub fn table() -> Vec<(IpAddr, Mac)> {
+    entries(&std::fs::read_to_string("/proc/net/arp").unwrap_or_default())
+}
+
+fn entries(table: &str) -> Vec<(IpAddr, Mac)> {
+    let entry = |line: &str| {
+        let mut columns = line.split_whitespace();
+        let ip = columns.next()?.parse().ok()?;
+        let mac = mac(columns.nth(2)?)?;
+        mac.is_unicast().then_some((ip, mac))
+    };
+    table.lines().skip(1).filter_map(entry).collect()
+}
+
+/// `44:19:b6:01:02:03`
+fn mac(text: &str) -> Option<Mac> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(Mac(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +54,15 @@ IP address       HW type     Flags       HW address            Mask     Device
 10.77.0.11       0x1         0x2         02:77:00:00:00:0B     *        eth0
 10.77.0.12       0x1         0x0         00:00:00:00:00:00     *        eth0
 ";
+
+    #[test]
+    fn the_whole_table() {
+        let camera = Mac([0x02, 0x77, 0, 0, 0, 0x0b]);
+        assert_eq!(entries(TABLE), [("10.77.0.11".parse().unwrap(), camera)]);
+        for junk in ["", "x", "h\n1.2.3.4 0x1 0x2 nonsense * eth0", "h\n1.2.3.4"] {
+            assert!(entries(junk).is_empty(), "{junk}");
+        }
+    }
 
     #[test]
     fn finds_complete_entries_only() {

@@ -11,6 +11,7 @@ mod harness;
 mod cli;
 mod examples;
 mod faults;
+mod follow;
 mod health;
 mod kill;
 mod layers;

@@ -456,6 +456,13 @@ fn scan() -> Vec<Operation> {
         )
         .empty_body()
         .json("Scan"),
+        get(
+            "/api/discovery/devices",
+            "seenDevices",
+            "Every device that any scan saw, with its first and last sighting, by address.",
+        )
+        .page(text())
+        .json("DeviceList"),
         post(
             "/api/discovery/onvif/discover",
             "discoverOnvif",

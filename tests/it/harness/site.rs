@@ -71,6 +71,16 @@ impl Site {
             .unwrap()
     }
 
+    /// A command inside a device's namespace.
+    pub fn in_device(&self, device: &str, program: &str, args: &[&str]) -> Output {
+        let namespace = format!("{}-{device}", self.prefix);
+        Command::new("ip")
+            .args(["netns", "exec", &namespace, program])
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
     fn gateway(&self) -> String {
         format!("{}-gw", self.prefix)
     }
