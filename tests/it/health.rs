@@ -27,7 +27,7 @@ fn a_dead_camera_is_told_with_its_cause_and_comes_back_without_help() {
         "stopped",
     );
     let unplugged = add(
-        "rtsp://admin:Dah12345@10.77.0.12:554/cam/realmonitor?channel=1&subtype=0",
+        "rtsp://admin:Hik12345@10.77.0.12:554/cam/realmonitor?channel=1&subtype=0",
         "unplugged",
     );
     let health = |id: u64| daemon.get(&format!("/api/health/cameras/{id}")).expect(200);

@@ -25,6 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 LAN_DIR = pathlib.Path(os.environ.get("OHMVISION_LAN_DIR") or REPOSITORY / "target" / "lan").resolve()
 MEDIA_DIR = pathlib.Path(os.environ.get("OHMVISION_MEDIA_DIR") or REPOSITORY / "target" / "lan" / "media").resolve()
+PEERS_DIR = pathlib.Path(os.environ.get("OHMVISION_PEERS_DIR") or REPOSITORY / "target" / "peers").resolve()
 READY_S_MAX = 40
 SPEC = json.loads((HERE / "site.json").read_text())
 DEVICES = {d["name"]: d for d in SPEC["devices"]}
@@ -106,6 +107,7 @@ class Site:
 
     def _wait_ready(self, devices):
         waiting = {(d["name"], _address(s["url"])) for d in devices for s in d["streams"]}
+        waiting |= {(d["name"], (d["ip"], d["onvif"]["port"], "onvif")) for d in devices if "onvif" in d}
         deadline = time.monotonic() + READY_S_MAX
         while waiting:
             for entry in sorted(waiting):
@@ -124,9 +126,10 @@ class Site:
         """The servers of one device."""
         name, login, streams = device["name"], device["login"], device["streams"]
         python = ["/usr/bin/python3", "-B"]
-        if device["kind"] == "rtsp":
+        if device["kind"] in ("rtsp", "onvif"):
             pem = [self._certificate(device)] if any(s["url"].startswith("rtsps:") for s in streams) else []
-            return [[*python, str(HERE / "rtsp_camera.py"), json.dumps(device), str(MEDIA_DIR), *pem]]
+            camera = [[*python, str(HERE / "rtsp_camera.py"), json.dumps(device), str(MEDIA_DIR), *pem]] if streams else []
+            return camera + ([self._onvif(device)] if "onvif" in device else [])
         if device["kind"] == "motion":
             return [["motion", "-n", "-c", self._motion_config(device)]]
         _, port, scheme = _address(streams[0]["url"])
@@ -139,6 +142,19 @@ class Site:
             return [server]
         front = [*python, str(HERE / "tls_front.py"), str(port), self._certificate(device), inner[1], json.dumps(device["paths"])]
         return [server, front]
+
+    def _onvif(self, device):
+        """The ONVIF side of a device: one that others wrote, or our own with a fault."""
+        onvif, login = device["onvif"], device["login"]
+        address = [device["ip"], str(onvif["port"])]
+        user = [login["username"], login["password"]]
+        if device["peer"] == "oxvif":
+            return [_peer("oxvif-fleet"), *address, "1", *user, onvif["maker"], onvif["model"]]
+        if device["peer"] == "onvif-server":
+            return [_peer("onvif-server-device"), *address, *user, device["streams"][0]["url"]]
+        pem = [self._certificate(device)] if onvif["fault"] == "text" else []
+        log = self.directory / f"{device['name']}.logins"
+        return ["/usr/bin/python3", "-B", str(HERE / "onvif_fake.py"), json.dumps(device), str(log), *pem]
 
     def _certificate(self, device):
         """Self-signed, as cameras have them; the same for the life of the site."""
@@ -222,7 +238,7 @@ class Site:
     def impair(self, name, fault, percent):
         rules = {
             "none": [],
-            "drop": ["ip protocol != icmp drop"],
+            "drop": ["meta l4proto { tcp, udp } drop"],
             "reset": ["meta l4proto tcp reject with tcp reset"],
             "loss": [f"numgen random mod 100 < {percent} drop"],
         }[fault]
@@ -268,6 +284,16 @@ class Site:
         os.execvp("ip", ["ip", "netns", "exec", namespace, *command])
 
 
+def _peer(name):
+    """A program of `tests/peers`, built once."""
+    program = PEERS_DIR / "debug" / name
+    if not program.exists():
+        print("lan: building the peers, which takes some minutes", file=sys.stderr)
+        manifest = REPOSITORY / "tests" / "peers" / "Cargo.toml"
+        subprocess.run(["cargo", "build", "--quiet", "--locked", "--manifest-path", str(manifest), "--target-dir", str(PEERS_DIR)], check=True)
+    return str(program)
+
+
 @contextlib.contextmanager
 def _lock(path):
     """Holds the lock file; one that `down` unlinked meanwhile does not count."""
@@ -286,8 +312,10 @@ def _address(url):
 
 
 def _devices(text):
-    """`hik,motion` -> those names, and the devices that feed them, in the site's order."""
-    names = set(text.split(",")) if text else set(DEVICES)
+    """`hik,motion` -> those names, and the devices that feed them, in the site's order. `all`: every one; empty: those
+    that speak no ONVIF."""
+    plain = {name for name, device in DEVICES.items() if "onvif" not in device}
+    names = set(DEVICES) if text == "all" else set(text.split(",")) if text else plain
     if unknown := names - set(DEVICES):
         raise Failure(f"no device `{sorted(unknown)[0]}`; there are {', '.join(DEVICES)}")
     names |= {DEVICES[n]["fed_by"] for n in names if "fed_by" in DEVICES[n]}
@@ -298,7 +326,8 @@ def _print_tour(site, names):
     for name in names:
         device = DEVICES[name]
         login = device["login"]
-        print(f"{name:<9}{device['ip']:<13}{login['username']} / {login['password']:<14}{device['streams'][0]['url']}")
+        what = device["streams"][0]["url"] if device["streams"] else device["onvif"]["fault"]
+        print(f"{name:<9}{device['ip']:<13}{login['username']} / {login['password']:<14}{what}")
     flag = "" if site.prefix == "ov" else f" --prefix {site.prefix}"
     print(f"\nThe gateway's side of this LAN: sudo tests/lan/lan exec{flag} gw COMMAND..")
 
@@ -313,7 +342,7 @@ def _arguments():
         return command
 
     up = add("up", "bring the site up; does nothing where it is up")
-    up.add_argument("--devices", default="", help="comma separated; default all")
+    up.add_argument("--devices", default="all", help="comma separated; default all, empty: those without ONVIF")
     up.add_argument("--quiet", action="store_true")
     add("down", "take the site down").add_argument("--all", action="store_true", help="every site under $OHMVISION_LAN_DIR")
     add("status", "who is there").add_argument("--json", action="store_true")
