@@ -1,17 +1,20 @@
 //! The host brake: all that goes to one host passes here, whatever the protocol. It holds the number
 //! of sessions down and asks the ledger before any login is sent.
 
+mod onvif;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::model::{AuthUse, ErrorCode, ProbeError, Stage, Timestamp};
+use crate::model::{AuthUse, ErrorCode, ProbeError, Scheme, Stage};
 use crate::policy::ledger::{Fingerprint, Ledger, Permit, Realm};
-use crate::probe::{self, Attempt, Target, Transcript, http};
+use crate::probe::{self, Attempt, Depth, Target, Transcript, http};
 use crate::store::BrakeRow;
+
+pub use crate::probe::wall_time as now;
 
 /// Probes of one host at a time: cheap cameras have two to four session slots, and people need some.
 const SESSIONS_PER_HOST: usize = 2;
@@ -68,11 +71,11 @@ impl Brake {
 
     /// May this target's login be sent now?
     pub fn permit(&self, target: &Target, errand: Errand) -> Option<Permit> {
-        let login = Fingerprint::new(&self.key, target.login.as_ref()?);
+        let login = self.fingerprint(target)?;
         let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         Some(ledger.permit(
             host_key(target),
-            Realm::Device,
+            realm(target),
             login,
             now(),
             errand.locks,
@@ -80,18 +83,34 @@ impl Brake {
         ))
     }
 
-    /// Runs one probe within the host's budget. Where the login may not be sent, the probe goes
-    /// without it, and an `auth_required` then tells why.
-    pub async fn run(&self, mut target: Target, errand: Errand) -> Attempt {
+    /// Which login this target sends, and how.
+    fn fingerprint(&self, target: &Target) -> Option<Fingerprint> {
+        let login = target.login_of_url()?;
+        Some(match realm(target) {
+            Realm::Onvif if target.onvif.wsse_text => {
+                Fingerprint::by_another_mechanism(&self.key, login, "wsse_text")
+            }
+            _ => Fingerprint::new(&self.key, login),
+        })
+    }
+
+    /// Runs one probe within the host's budget; one for the pictures of an `onvif://` URL goes on to the
+    /// stream that the device names. Where the login may not be sent, the probe goes without it, and
+    /// an `auth_required` then tells why.
+    pub async fn run(&self, target: Target, errand: Errand) -> Attempt {
+        match (realm(&target), target.depth) {
+            (Realm::Onvif, Depth::Frame | Depth::Window) => self.run_stream(target, errand).await,
+            (Realm::Onvif, _) => self.run_onvif(target, errand).await,
+            (Realm::Device, _) => self.run_one(target, errand).await,
+        }
+    }
+
+    async fn run_one(&self, mut target: Target, errand: Errand) -> Attempt {
         let host = self.host(host_key(&target));
         let Ok(_session) = host.sessions.acquire().await else {
             return refused_unsent(ErrorCode::Internal, "the gateway is stopping");
         };
-        let Some(login) = target
-            .login
-            .as_ref()
-            .map(|l| Fingerprint::new(&self.key, l))
-        else {
+        let Some(login) = self.fingerprint(&target) else {
             return probe::run(&target).await;
         };
         let mut permit = self.permit(&target, errand);
@@ -113,6 +132,7 @@ impl Brake {
                     return refused_unsent(ErrorCode::AuthFailed, why);
                 }
                 target.login = None;
+                target.onvif.login = None;
                 let mut attempt = probe::run(&target).await;
                 if let Err(error) = &mut attempt.result
                     && error.code == ErrorCode::AuthRequired
@@ -132,10 +152,7 @@ impl Brake {
     ) -> Result<Bytes, ProbeError> {
         let host = self.host(host_key(&target));
         let _session = host.sessions.acquire().await;
-        let login = target
-            .login
-            .as_ref()
-            .map(|l| Fingerprint::new(&self.key, l));
+        let login = self.fingerprint(&target);
         let permit = self.permit(&target, errand);
         if login.is_some() && permit != Some(Permit::Known) && permit != Some(Permit::Once) {
             if target.url.has_placeholders() {
@@ -157,13 +174,13 @@ impl Brake {
     }
 
     fn record(&self, target: &Target, login: Fingerprint, used: AuthUse) {
-        let host = host_key(target);
+        let (host, realm) = (host_key(target), realm(target));
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ledger.record(host, Realm::Device, login, used, now()) {
+        if !ledger.record(host, realm, login, used, now()) {
             return;
         }
         if let Some(updates) = &self.updates {
-            let (key, json) = ledger.export(host, Realm::Device);
+            let (key, json) = ledger.export(host, realm);
             let update = BrakeRow { key, json };
             if updates.try_send(update).is_err() {
                 tracing::warn!(
@@ -189,7 +206,15 @@ impl Brake {
     }
 }
 
-/// The host without its zone: ports and protocols share one account list.
+/// The account list that this target's login is checked against.
+fn realm(target: &Target) -> Realm {
+    match target.url.scheme {
+        Scheme::Onvif => Realm::Onvif,
+        _ => Realm::Device,
+    }
+}
+
+/// The host without its zone: ports share one account list.
 fn host_key(target: &Target) -> &str {
     target.url.host.split('%').next().unwrap_or_default()
 }
@@ -215,14 +240,7 @@ fn refused_unsent(code: ErrorCode, message: impl Into<String>) -> Attempt {
         server: None,
         realm: None,
         needs_cleartext_login: false,
+        onvif: None,
         duration_ms: 0,
     }
-}
-
-/// Wall time now.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -48,6 +48,7 @@ pub fn detect(
             ip,
             zone,
             credentials,
+            onvif_login: None,
             manufacturer,
             ports,
             methods,

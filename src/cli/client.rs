@@ -14,7 +14,7 @@ use super::fail;
 use crate::exit::Exit;
 use crate::model::{ErrorCode, Scheme, Secret, StreamRole, StreamUrl};
 use crate::policy::networks::AllowedNetworks;
-use crate::probe::{Depth, Limits, Target, Transcript, Trust, net};
+use crate::probe::{Depth, Limits, OnvifAccess, Target, Transcript, Trust, net};
 use crate::sys::paths;
 
 /// Where the API is when nobody says otherwise.
@@ -133,6 +133,7 @@ impl Client {
             role: StreamRole::Any,
             login: None,
             cleartext_login: false,
+            onvif: OnvifAccess::default(),
             depth: Depth::Answer,
             limits: Limits {
                 connect: CONNECT_LIMIT,

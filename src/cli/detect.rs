@@ -45,6 +45,7 @@ pub async fn run(args: &DetectArgs) -> Exit {
         ip,
         zone,
         credentials,
+        onvif_login: None,
         manufacturer,
         ports: args.port.clone(),
         methods: Vec::new(),

@@ -1,18 +1,22 @@
 //! The course of one detection: open ports, identity, likeliest paths first, proof, choice.
 
+mod finish;
+mod onvif;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AttemptReport, DetectReport, DetectRequest, DeviceReport, ProbeRequest};
+use super::{AttemptReport, DetectReport, DetectRequest, ProbeRequest};
 use crate::brake::{Brake, Errand};
 use crate::model::{
-    AuthUse, ConnectionType, Credentials, ErrorCode, Evidence, Outcome, Stage, StreamRole,
-    StreamUrl,
+    AuthUse, ConnectionType, Credentials, ErrorCode, Evidence, OnvifFacts, Outcome, Scheme, Stage,
+    StreamRole, StreamUrl,
 };
 use crate::policy::networks::AllowedNetworks;
-use crate::policy::rank::{hint, rank, reason};
-use crate::probe::{Attempt, Depth, Gate, Limits, Target, Trust, millis, net};
+use crate::policy::rank::rank;
+use crate::probe::{Attempt, Depth, Gate, Limits, OnvifAccess, Target, Trust, net};
 use crate::vendor::{Candidate, Catalogue};
 
 use super::identity::Identity;
@@ -45,6 +49,8 @@ pub struct Detection {
     pub snapshot: Option<StreamUrl>,
     /// The login that was accepted, where one was needed.
     pub login: Option<Credentials>,
+    /// The login that ONVIF accepted, where it is another.
+    pub onvif_login: Option<Credentials>,
     /// A login was kept back because the device wants the password in clear.
     pub needs_cleartext_login: bool,
     /// There is a host: a port took or refused a connection.
@@ -58,7 +64,11 @@ impl Detector {
         let mut run = Run::new(self, request);
         run.look_for_ports().await;
         run.identify().await;
-        run.try_candidates().await;
+        run.ask_onvif_first().await;
+        let plan = run.plan();
+        run.try_candidates(plan).await;
+        let streams = run.ask_onvif_last().await;
+        run.try_candidates(streams).await;
         run.measure_winner().await;
         run.finish()
     }
@@ -70,6 +80,7 @@ impl Detector {
             role: StreamRole::Main,
             login: request.login.clone(),
             cleartext_login: true,
+            onvif: OnvifAccess::default(),
             depth: if request.frames {
                 Depth::Window
             } else {
@@ -84,9 +95,23 @@ impl Detector {
             locks: false,
             by_hand: true,
         };
-        let attempt = self.brake.run(target.clone(), errand).await;
+        let attempt = match target.url.scheme {
+            // All that the device tells is the description of its streams.
+            Scheme::Onvif if !request.frames => self.brake.explore(target.clone(), errand).await,
+            _ => self.brake.run(target.clone(), errand).await,
+        };
         AttemptReport::new(&target, &attempt, target.login.as_ref())
     }
+}
+
+/// Where ONVIF stands with this device.
+#[derive(Debug, Default)]
+struct OnvifState {
+    facts: Option<Box<OnvifFacts>>,
+    /// Which of the request's logins it accepted.
+    accepted: Option<usize>,
+    /// Every login that may be sent was.
+    is_asked: bool,
 }
 
 /// The state of one detection.
@@ -100,6 +125,7 @@ struct Run<'a> {
     port_errors: Vec<ErrorCode>,
     identity: Identity<'a>,
     login: LoginState,
+    onvif: OnvifState,
     tries: Vec<(Target, Attempt)>,
 }
 
@@ -132,6 +158,7 @@ impl<'a> Run<'a> {
             port_errors: Vec::new(),
             identity: Identity::new(given),
             login: LoginState::Untried(0),
+            onvif: OnvifState::default(),
             tries: Vec::new(),
         }
     }
@@ -160,32 +187,43 @@ impl<'a> Run<'a> {
             .await;
     }
 
-    /// Likeliest first; ends when the best so far cannot be beaten, when logins are used up, or when
-    /// time is.
-    async fn try_candidates(&mut self) {
-        let catalogue = &self.detector.catalogue;
-        let plan = plan::candidates(
-            catalogue,
+    /// What to try, likeliest first: the streams that the device names before guesses.
+    fn plan(&self) -> VecDeque<Candidate> {
+        let guesses = plan::candidates(
+            &self.detector.catalogue,
             self.identity.likely_maker(),
             self.request,
             &self.host,
             &self.open,
         );
-        for candidate in plan {
+        let mut plan = VecDeque::from(guesses);
+        self.put_first(&mut plan, self.named_streams());
+        plan
+    }
+
+    /// Ends when the best so far cannot be beaten, when logins are used up, or when time is.
+    async fn try_candidates(&mut self, mut plan: VecDeque<Candidate>) {
+        while let Some(candidate) = plan.pop_front() {
             if self.remaining().is_zero() || self.tries.len() >= TRIES_MAX {
                 return;
             }
             if self.is_needless(&candidate) {
                 continue;
             }
+            let was_accepted = matches!(self.login, LoginState::Accepted(_));
             self.try_one(&candidate).await;
+            if !was_accepted && matches!(self.login, LoginState::Accepted(_)) {
+                self.ask_onvif().await;
+                self.put_first(&mut plan, self.named_streams());
+            }
         }
     }
 
     /// True when this candidate could neither win nor add a stream that is still missing.
     fn is_needless(&self, candidate: &Candidate) -> bool {
         let is_main = |role| matches!(role, StreamRole::Main | StreamRole::Any);
-        if self.is_shut(&candidate.url) {
+        let was_tried = self.tries.iter().any(|(t, _)| t.url == candidate.url);
+        if was_tried || self.is_shut(&candidate.url) {
             return true;
         }
         let Some(best) = self.best().filter(|o| o.evidence == Evidence::KeyFrame) else {
@@ -195,7 +233,8 @@ impl<'a> Run<'a> {
         let is_own = self
             .identity
             .likely_maker()
-            .is_some_and(|m| candidate.maker_id.as_deref() == Some(m.id()));
+            .is_some_and(|m| candidate.maker_id.as_deref() == Some(m.id()))
+            || self.is_named(&candidate.url);
         match candidate.role {
             role if is_main(role) => {
                 let encrypted = candidate.url.scheme.is_tls() && !best.url.scheme.is_tls();
@@ -222,7 +261,10 @@ impl<'a> Run<'a> {
         let asks = |(target, attempt): &(Target, Attempt)| {
             let code = attempt.result.as_ref().err().map(|e| e.code);
             let asked = matches!(code, Some(ErrorCode::AuthRequired | ErrorCode::AuthFailed));
-            !target.url.has_placeholders() && (asked || attempt.auth != AuthUse::NotSent)
+            let is_login_in_header = !target.url.has_placeholders();
+            // ONVIF accounts are a list of their own.
+            let is_other_list = target.url.scheme == Scheme::Onvif;
+            is_login_in_header && !is_other_list && (asked || attempt.auth != AuthUse::NotSent)
         };
         self.tries
             .iter()
@@ -328,76 +370,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn finish(self) -> Detection {
-        let maker = self.identity.maker();
-        let device = DeviceReport {
-            manufacturer: maker.map(|maker| maker.name().to_owned()),
-            manufacturer_id: maker.map(|maker| maker.id().to_owned()),
-            mac: self.identity.mac.clone(),
-            ..DeviceReport::default()
-        };
-        let best = self.best_index();
-        let credential_index = match self.login {
-            LoginState::Accepted(index) => Some(index),
-            _ => None,
-        };
-        let accepted = credential_index.and_then(|i| self.request.credentials.get(i));
-        let winner = best.and_then(|i| self.tries[i].1.result.as_ref().ok().cloned());
-        let shown = |(target, attempt): &(Target, Attempt)| {
-            AttemptReport::new(
-                target,
-                attempt,
-                target
-                    .login
-                    .as_ref()
-                    .filter(|_| attempt.auth != AuthUse::NotSent),
-            )
-        };
-        let all_results: Vec<AttemptReport> = self.tries.iter().map(shown).collect();
-        let errors: Vec<ErrorCode> = self
-            .tries
-            .iter()
-            .filter_map(|(_, a)| a.result.as_ref().err().map(|e| e.code))
-            .chain(self.port_errors.iter().copied())
-            .collect();
-        let of_role = |role: StreamRole| {
-            let mut found = self.successes().filter(|o| o.role == role);
-            found
-                .next()
-                .map(|o| o.url.clone())
-                .filter(|url| winner.as_ref().is_some_and(|w| w.url != *url))
-        };
-        // A path with a login in it says nothing of what the device asks for.
-        let needs_cleartext_login = self
-            .tries
-            .iter()
-            .any(|(target, a)| a.needs_cleartext_login && !target.url.has_placeholders());
-        let (secondary, snapshot) = (of_role(StreamRole::Sub), of_role(StreamRole::Snapshot));
-        let report = DetectReport {
-            success: winner.is_some(),
-            recommended_method: winner.as_ref().map(|w| w.connection_type),
-            recommended_url: best.and_then(|i| all_results.get(i)).map(|r| r.url.clone()),
-            reason: winner.as_ref().map(reason),
-            hint: winner
-                .is_none()
-                .then(|| hint(&self.host, &errors, &self.open)),
-            device,
-            credential_index,
-            tried: u32::try_from(all_results.len()).unwrap_or(u32::MAX),
-            all_results,
-            duration_ms: millis(self.started.elapsed()),
-        };
-        Detection {
-            report,
-            winner,
-            secondary,
-            snapshot,
-            login: accepted.cloned(),
-            needs_cleartext_login,
-            answered: !self.open.is_empty() || self.port_errors.contains(&ErrorCode::Refused),
-        }
-    }
-
     fn successes(&self) -> impl Iterator<Item = &Outcome> {
         self.tries
             .iter()
@@ -445,6 +417,7 @@ impl<'a> Run<'a> {
             role,
             login,
             cleartext_login: self.request.cleartext_login,
+            onvif: OnvifAccess::default(),
             depth,
             limits: Limits {
                 total: limits.total.min(self.remaining()),
@@ -468,6 +441,9 @@ fn is_auth_failed(attempt: &Attempt) -> bool {
 pub fn is_detectable(method: ConnectionType) -> bool {
     matches!(
         method,
-        ConnectionType::Rtsp | ConnectionType::HttpMjpeg | ConnectionType::Https
+        ConnectionType::Rtsp
+            | ConnectionType::HttpMjpeg
+            | ConnectionType::Https
+            | ConnectionType::Onvif
     )
 }

@@ -1,13 +1,15 @@
 //! Who a device is, from what it shows without any login.
 
+mod onvif;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Detector;
 use super::plan::{PortKind, port_kind};
 use crate::brake::Errand;
-use crate::model::{ErrorCode, Scheme, StreamRole, StreamUrl};
-use crate::probe::{Depth, Limits, Target, Trust, http};
+use crate::model::{DeviceInformation, ErrorCode, Scheme, StreamRole, StreamUrl};
+use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust, http};
 use crate::sys::neighbours;
 use crate::vendor::{Hint, Maker, Strength, parse_mac};
 
@@ -28,6 +30,12 @@ pub struct Identity<'c> {
     pub evidence: Vec<String>,
     pub speaks_rtsp: bool,
     pub asks_for_login: bool,
+    /// The ONVIF service that answered.
+    pub onvif: Option<StreamUrl>,
+    /// It tells who the device is without a login.
+    pub is_onvif_open: bool,
+    /// What the device says of itself.
+    pub information: DeviceInformation,
 }
 
 impl<'c> Identity<'c> {
@@ -41,6 +49,9 @@ impl<'c> Identity<'c> {
             evidence: Vec::new(),
             speaks_rtsp: false,
             asks_for_login: false,
+            onvif: None,
+            is_onvif_open: false,
+            information: DeviceInformation::default(),
         }
     }
 
@@ -72,9 +83,10 @@ impl<'c> Identity<'c> {
                     self.read_http(detector, &target(detector, scheme, host, *port, remaining))
                         .await
                 }
-                PortKind::Unknown => {}
+                PortKind::Onvif | PortKind::Unknown => {}
             }
         }
+        self.look_for_onvif(detector, host, open, deadline).await;
         self.confirm_path(detector, host, open, deadline).await;
     }
 
@@ -251,6 +263,7 @@ fn target(
         role: StreamRole::Any,
         login: None,
         cleartext_login: false,
+        onvif: OnvifAccess::default(),
         depth: Depth::Answer,
         limits: Limits {
             total: limits.total.min(remaining),

@@ -12,7 +12,9 @@ use crate::model::{ConnectionType, Credentials, StreamUrl};
 pub use engine::{Detection, Detector, is_detectable};
 pub use identity::Identity;
 pub use plan::{PortKind, port_kind};
-pub use report::{AttemptError, AttemptReport, DetectReport, DeviceReport};
+pub use report::{
+    AttemptError, AttemptReport, DetectReport, DeviceReport, OnvifReport, ProfileReport,
+};
 
 /// One device to detect, as checked by the API or the command line.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct DetectRequest {
     pub zone: Option<String>,
     /// Given by the operator, tried in order; at most four.
     pub credentials: Vec<Credentials>,
+    /// The account for ONVIF, where it is one of its own.
+    pub onvif_login: Option<Credentials>,
     /// Catalogue id.
     pub manufacturer: Option<String>,
     /// Empty: the maker's and the usual ones.

@@ -12,12 +12,16 @@ const RTSP_PORTS: [u16; 6] = [554, 8554, 5554, 10554, 7070, 6554];
 const RTSPS_PORTS: [u16; 3] = [322, 8322, 7441];
 const HTTP_PORTS: [u16; 6] = [80, 8080, 88, 81, 8081, 8000];
 const HTTPS_PORTS: [u16; 2] = [443, 8443];
+/// Where ONVIF has a port of its own: Xiongmai and V380, Tapo.
+const ONVIF_PORTS: [u16; 2] = [8899, 2020];
 
 /// What usually answers on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortKind {
     Rtsp(Scheme),
+    /// Its pages; on most cameras ONVIF too.
     Http(Scheme),
+    Onvif,
     Unknown,
 }
 
@@ -27,6 +31,7 @@ pub fn port_kind(port: u16) -> PortKind {
         p if RTSPS_PORTS.contains(&p) => PortKind::Rtsp(Scheme::Rtsps),
         p if HTTP_PORTS.contains(&p) => PortKind::Http(Scheme::Http),
         p if HTTPS_PORTS.contains(&p) => PortKind::Http(Scheme::Https),
+        p if ONVIF_PORTS.contains(&p) => PortKind::Onvif,
         _ => PortKind::Unknown,
     }
 }
@@ -36,8 +41,21 @@ pub fn ports(given: &[u16], maker: Option<Maker<'_>>) -> Vec<u16> {
     if !given.is_empty() {
         return given.to_vec();
     }
-    let usual = [&RTSP_PORTS[..], &RTSPS_PORTS, &HTTP_PORTS, &HTTPS_PORTS].concat();
-    let services = [Service::Rtsp, Service::Rtsps, Service::Http, Service::Https];
+    let usual = [
+        &RTSP_PORTS[..],
+        &RTSPS_PORTS,
+        &HTTP_PORTS,
+        &HTTPS_PORTS,
+        &ONVIF_PORTS,
+    ]
+    .concat();
+    let services = [
+        Service::Rtsp,
+        Service::Rtsps,
+        Service::Http,
+        Service::Https,
+        Service::Onvif,
+    ];
     let of_maker = maker
         .into_iter()
         .flat_map(|m| services.into_iter().flat_map(move |s| m.ports(s)));
@@ -76,6 +94,8 @@ pub fn candidates(
         .chain(generic)
         .enumerate()
         .filter(|(_, found)| open.contains(&found.url.port) && wanted(found, request))
+        // The device's own answers stand for its ONVIF service.
+        .filter(|(_, found)| found.connection_type != ConnectionType::Onvif)
         .filter(|(_, found)| seen.insert(found.url.to_string()))
         .map(|(order, found)| (round(&found, order < known), found))
         .collect();
@@ -112,6 +132,7 @@ mod tests {
             ip: "10.0.0.9".parse().unwrap(),
             zone: None,
             credentials: vec![],
+            onvif_login: None,
             manufacturer: None,
             ports: vec![],
             methods: vec![],
@@ -153,7 +174,7 @@ mod tests {
     fn given_ports_replace_the_usual_ones() {
         assert_eq!(ports(&[9554], None), [9554]);
         let usual = ports(&[], None);
-        assert_eq!((usual[0], usual.len()), (554, 17));
+        assert_eq!((usual[0], usual.len()), (554, 19));
     }
 
     #[test]

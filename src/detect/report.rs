@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::model::{ConnectionType, Credentials, ErrorCode, Evidence, Stage, StageTime};
+use crate::model::{
+    Codec, ConnectionType, Credentials, DeviceInformation, ErrorCode, Evidence, OnvifFacts,
+    OnvifLogin, OnvifProfile, PtzAbilities, Stage, StageTime,
+};
 use crate::probe::Attempt;
 
 /// One element of `all_results`.
@@ -24,6 +27,61 @@ pub struct AttemptReport {
     pub error: Option<AttemptError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<crate::model::CertificateFacts>,
+    /// What the device told over ONVIF.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub onvif: Option<OnvifReport>,
+}
+
+/// What a device tells of itself over ONVIF.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OnvifReport {
+    #[serde(flatten)]
+    pub information: DeviceInformation,
+    pub mac: Option<String>,
+    /// The device's clock minus ours.
+    pub clock_offset_s: Option<i64>,
+    /// How the login was sent.
+    pub login_by: Option<OnvifLogin>,
+    /// Null where it cannot move.
+    pub ptz: Option<PtzAbilities>,
+    pub profiles: Vec<ProfileReport>,
+}
+
+/// One media profile, as configured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProfileReport {
+    pub token: String,
+    pub name: String,
+    pub stream: &'static str,
+    pub codec: Option<&'static str>,
+    pub resolution: Option<String>,
+    pub fps: Option<f64>,
+    /// On the host that was dialled, without a login.
+    pub stream_url: Option<String>,
+    pub snapshot_url: Option<String>,
+}
+
+impl From<&OnvifFacts> for OnvifReport {
+    fn from(facts: &OnvifFacts) -> Self {
+        let profile = |p: &OnvifProfile| ProfileReport {
+            token: p.token.clone(),
+            name: p.name.clone(),
+            stream: p.role.as_str(),
+            codec: p.media.codec.map(Codec::as_str),
+            resolution: p.media.resolution(),
+            fps: p.media.fps,
+            stream_url: p.stream.as_ref().map(ToString::to_string),
+            snapshot_url: p.snapshot.as_ref().map(ToString::to_string),
+        };
+        Self {
+            information: facts.information.clone(),
+            mac: facts.mac.clone(),
+            clock_offset_s: facts.clock_offset_s,
+            login_by: facts.login_by,
+            ptz: facts.ptz,
+            profiles: facts.profiles.iter().map(profile).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,6 +151,7 @@ impl AttemptReport {
                 message: e.message.clone(),
             }),
             certificate: outcome.and_then(|o| o.certificate.clone()),
+            onvif: attempt.onvif.as_deref().map(OnvifReport::from),
         }
     }
 }

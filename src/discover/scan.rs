@@ -17,6 +17,7 @@ use crate::model::percent_decode;
 use crate::policy::networks::Network;
 use crate::sys::neighbours;
 use crate::vendor::{self, Maker};
+use crate::wire::onvif::address::device_service;
 use crate::wire::wsd::Match;
 
 /// Devices that are identified at the same time.
@@ -218,12 +219,13 @@ async fn identify(
         .and_then(|mac| detector.catalogue.by_oui(mac));
     let maker = identity.maker();
     let answer = onvif.filter(Match::is_onvif);
-    let is_onvif = answer.is_some();
+    let is_onvif = answer.is_some() || identity.onvif.is_some();
+    let told = identity.information.clone();
     let mut found_by = Vec::new();
     if !open.is_empty() {
         found_by.push("tcp");
     }
-    if is_onvif {
+    if answer.is_some() {
         found_by.push("ws_discovery");
     }
     Device {
@@ -231,14 +233,24 @@ async fn identify(
         vendor: owner.map(|hint| hint.maker.name().to_owned()),
         manufacturer: maker.map(|m| m.name().to_owned()),
         manufacturer_id: maker.map(|m| m.id().to_owned()),
-        model: answer.as_ref().and_then(|a| scope_value(a, "hardware")),
-        firmware_version: None,
-        serial_number: None,
+        model: told
+            .model
+            .or_else(|| answer.as_ref().and_then(|a| scope_value(a, "hardware"))),
+        firmware_version: told.firmware_version,
+        serial_number: told.serial_number,
         hostname: None,
         is_camera: is_onvif || identity.speaks_rtsp || maker.is_some(),
         confidence: identity.confidence(),
         is_onvif,
-        onvif_url: answer.as_ref().and_then(|a| own_address(a, ip)),
+        onvif_url: answer
+            .as_ref()
+            .and_then(|a| own_address(a, ip))
+            .or_else(|| {
+                identity
+                    .onvif
+                    .as_ref()
+                    .map(|url| device_service(url).to_string())
+            }),
         rtsp_url: rtsp_url(detector, maker, &host, &open),
         needs_credentials: identity.asks_for_login,
         open_ports: open,

@@ -6,6 +6,7 @@ mod event;
 mod health;
 mod history;
 mod mac;
+mod onvif;
 mod outcome;
 mod secret;
 mod time;
@@ -17,6 +18,7 @@ pub use event::{Event, EventKind};
 pub use health::{Grade, LinkState, ReconnectAttempt};
 pub use history::{HOUR_S, HourRollup, RESPONSE_BUCKETS_MS, RawSample};
 pub use mac::Mac;
+pub use onvif::{DeviceInformation, OnvifFacts, OnvifLogin, OnvifProfile, PtzAbilities};
 pub use outcome::{
     AuthUse, CertificateFacts, Codec, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StageTime,

@@ -45,7 +45,23 @@ pub struct Fingerprint(pub u64);
 impl Fingerprint {
     /// HMAC-SHA-256 under the gateway's own key, first eight bytes.
     pub fn new(key: &ring::hmac::Key, login: &Credentials) -> Self {
+        Self::of(ring::hmac::Context::with_key(key), login)
+    }
+
+    /// The same login sent in another way, which a device may judge in another way: an attempt of its
+    /// own.
+    pub fn by_another_mechanism(
+        key: &ring::hmac::Key,
+        login: &Credentials,
+        mechanism: &str,
+    ) -> Self {
         let mut mac = ring::hmac::Context::with_key(key);
+        mac.update(&u64::MAX.to_le_bytes());
+        mac.update(mechanism.as_bytes());
+        Self::of(mac, login)
+    }
+
+    fn of(mut mac: ring::hmac::Context, login: &Credentials) -> Self {
         mac.update(&(login.username.len() as u64).to_le_bytes());
         mac.update(login.username.as_bytes());
         mac.update(login.password.expose().as_bytes());
@@ -330,5 +346,10 @@ mod tests {
         let print = |u: &str, p: &str| Fingerprint::new(&key, &Credentials::new(u, p));
         assert_ne!(print("a", "bc"), print("ab", "c"));
         assert_eq!(print("a", "b"), print("a", "b"));
+        let login = Credentials::new("a", "b");
+        assert_ne!(
+            Fingerprint::by_another_mechanism(&key, &login, "text"),
+            print("a", "b")
+        );
     }
 }

@@ -4,17 +4,18 @@
 mod gate;
 pub mod http;
 pub mod net;
+pub mod onvif;
 pub mod rtsp;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::{
-    AuthUse, ConnectionType, Credentials, ErrorCode, Outcome, ProbeError, Stage, StageTime,
-    StreamRole, StreamUrl,
+    AuthUse, ConnectionType, Credentials, ErrorCode, OnvifFacts, Outcome, ProbeError, Scheme,
+    Stage, StageTime, StreamRole, StreamUrl, Timestamp,
 };
 use crate::policy::networks::AllowedNetworks;
 
@@ -76,6 +77,15 @@ pub enum Trust {
     Authorities,
 }
 
+/// How ONVIF is spoken, where it differs.
+#[derive(Debug, Clone, Default)]
+pub struct OnvifAccess {
+    /// Its own account; the target's login where there is none.
+    pub login: Option<Credentials>,
+    /// WS-Security with the password as text instead of its digest, inside TLS: another attempt.
+    pub wsse_text: bool,
+}
+
 /// What to probe.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -85,12 +95,22 @@ pub struct Target {
     pub login: Option<Credentials>,
     /// Basic may travel without TLS (a host named singly by the operator).
     pub cleartext_login: bool,
+    pub onvif: OnvifAccess,
     pub depth: Depth,
     pub limits: Limits,
     pub trust: Trust,
     pub networks: Arc<AllowedNetworks>,
     /// The gateway's budgets; `None` for a one-shot command.
     pub gate: Option<Arc<Gate>>,
+}
+
+impl Target {
+    /// The login for this target's URL: the ONVIF account's own for `onvif://`, where there is one.
+    pub fn login_of_url(&self) -> Option<&Credentials> {
+        let own = self.onvif.login.as_ref();
+        own.filter(|_| self.url.scheme == Scheme::Onvif)
+            .or(self.login.as_ref())
+    }
 }
 
 /// What a probe writes down on its way: it survives when the probe is cut off.
@@ -109,6 +129,8 @@ pub struct Transcript {
     pub realm: Option<String>,
     /// The device wants Basic in clear and that was not allowed.
     pub needs_cleartext_login: bool,
+    /// What the device told over ONVIF.
+    pub onvif: Option<Box<OnvifFacts>>,
 }
 
 impl Transcript {
@@ -124,7 +146,12 @@ impl Transcript {
             server: None,
             realm: None,
             needs_cleartext_login: false,
+            onvif: None,
         }
+    }
+
+    fn onvif_facts(&mut self) -> &mut OnvifFacts {
+        self.onvif.get_or_insert_default()
     }
 
     /// The stage that runs now, for errors.
@@ -197,7 +224,7 @@ pub trait Prober: Sync {
 }
 
 /// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https];
+pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https, &onvif::Onvif];
 
 /// The prober for this connection type.
 pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
@@ -216,6 +243,7 @@ pub struct Attempt {
     pub server: Option<String>,
     pub realm: Option<String>,
     pub needs_cleartext_login: bool,
+    pub onvif: Option<Box<OnvifFacts>>,
     pub duration_ms: u32,
 }
 
@@ -229,6 +257,7 @@ impl Attempt {
             server: None,
             realm: None,
             needs_cleartext_login: false,
+            onvif: None,
             duration_ms: 0,
         }
     }
@@ -276,6 +305,7 @@ pub async fn run(target: &Target) -> Attempt {
         server,
         realm,
         needs_cleartext_login,
+        onvif,
         ..
     } = log;
     Attempt {
@@ -285,6 +315,7 @@ pub async fn run(target: &Target) -> Attempt {
         server,
         realm,
         needs_cleartext_login,
+        onvif,
         duration_ms,
     }
 }
@@ -303,4 +334,12 @@ async fn contained<T>(mut work: BoxFuture<'_, T>) -> Option<T> {
 
 pub(crate) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Wall time now.
+pub fn wall_time() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -286,4 +286,4 @@ fn redirected(from: &Target, location: &str) -> Result<Target, &'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -213,6 +213,7 @@ impl Site {
             ip,
             zone,
             credentials: request.credentials.clone(),
+            onvif_login: None,
             manufacturer: None,
             ports: Vec::new(),
             methods: Vec::new(),
@@ -276,6 +277,8 @@ impl Site {
     fn draft(&self, host: &str, detection: &Detection) -> CameraDraft {
         let device = &detection.report.device;
         let winner = detection.winner.as_ref();
+        let onvif = detection.onvif_login.as_ref();
+        let set = |login: &Credentials| PasswordChange::Set(login.password.clone());
         CameraDraft {
             name: self.free_name(
                 device.manufacturer.as_deref(),
@@ -295,9 +298,9 @@ impl Site {
             ip_address: Some(host.to_owned()),
             port: winner.map(|w| w.url.port),
             username: detection.login.as_ref().map(|l| l.username.clone()),
-            password: detection.login.as_ref().map_or(PasswordChange::Keep, |l| {
-                PasswordChange::Set(l.password.clone())
-            }),
+            password: detection.login.as_ref().map(set).unwrap_or_default(),
+            onvif_username: onvif.map(|l| l.username.clone()),
+            onvif_password: onvif.map(set).unwrap_or_default(),
             ..CameraDraft::default()
         }
     }

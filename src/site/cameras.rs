@@ -16,7 +16,7 @@ use crate::detect::{DetectRequest, Detection};
 use crate::model::{
     Camera, CameraId, CameraSecrets, Credentials, Event, EventKind, Grade, StreamRole,
 };
-use crate::probe::{Depth, Target, Trust};
+use crate::probe::{Depth, OnvifAccess, Target, Trust};
 
 /// A picture this young is given again.
 const PICTURE_AGE_MAX: Duration = Duration::from_secs(2);
@@ -274,6 +274,7 @@ impl Site {
             role: StreamRole::Snapshot,
             login: entry.login().filter(|_| !entry.watch.login_refused),
             cleartext_login: true,
+            onvif: OnvifAccess::default(),
             depth: Depth::Frame,
             limits: settings.limits(camera),
             trust: Trust::FirstUse,
@@ -317,6 +318,7 @@ impl Site {
             ip: ip.parse().ok()?,
             zone: zone.map(str::to_owned),
             credentials: entry.login().into_iter().collect(),
+            onvif_login: entry.onvif_login(),
             manufacturer: entry.camera.manufacturer.clone(),
             ports: entry.camera.port.into_iter().collect(),
             methods: entry.camera.connection_type.into_iter().collect(),
@@ -371,6 +373,10 @@ impl Site {
         if let Some(Credentials { username, password }) = &detection.login {
             entry.camera.username = Some(username.clone());
             entry.secrets.password = Some(password.clone());
+        }
+        if let Some(Credentials { username, password }) = &detection.onvif_login {
+            entry.camera.onvif_username = Some(username.clone());
+            entry.secrets.onvif_password = Some(password.clone());
         }
         entry.camera.revision += 1;
         entry.camera.updated_at = now();

@@ -13,7 +13,7 @@ use crate::model::{
     AuthUse, CameraId, ErrorCode, Event, EventKind, Evidence, Grade, Stage, StreamRole, Timestamp,
 };
 use crate::policy::lifecycle::{Change, CheckKind, Confirmed, Frames, Plan, Seen};
-use crate::probe::{Attempt, Depth, Target, Trust};
+use crate::probe::{Attempt, Depth, OnvifAccess, Target, Trust};
 
 /// What a check is about to do.
 pub(super) struct Begun {
@@ -131,6 +131,10 @@ impl Site {
             login: entry.login().filter(|_| !anonymous),
             // The operator gave this camera's login for this camera.
             cleartext_login: true,
+            onvif: OnvifAccess {
+                login: entry.onvif_login().filter(|_| !anonymous),
+                ..OnvifAccess::default()
+            },
             depth,
             limits: settings.limits(&entry.camera),
             trust,

@@ -76,13 +76,12 @@ impl Entry {
 
     /// The stored login, where there is one.
     pub fn login(&self) -> Option<Credentials> {
-        let username = self.camera.username.clone()?;
-        let password = self
-            .secrets
-            .password
-            .clone()
-            .unwrap_or_else(|| Secret::new(""));
-        Some(Credentials { username, password })
+        credentials(&self.camera.username, &self.secrets.password)
+    }
+
+    /// The login for ONVIF, where it has an account of its own.
+    pub fn onvif_login(&self) -> Option<Credentials> {
+        credentials(&self.camera.onvif_username, &self.secrets.onvif_password)
     }
 
     /// Credits the time since the last call to the state that held; what is being confirmed waits.
@@ -160,4 +159,11 @@ impl Entry {
 pub struct FreshPicture {
     pub fetched: Instant,
     pub jpeg: bytes::Bytes,
+}
+
+/// A login without a password has an empty one.
+fn credentials(username: &Option<String>, password: &Option<Secret>) -> Option<Credentials> {
+    let username = username.clone()?;
+    let password = password.clone().unwrap_or_else(|| Secret::new(""));
+    Some(Credentials { username, password })
 }

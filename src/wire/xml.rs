@@ -3,10 +3,12 @@
 //! the five entities of XML itself and character references.
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 /// Depth of nested elements that is read.
 const DEPTH_MAX: usize = 64;
+/// Attributes of one element that are read.
+const ATTRIBUTES_MAX: usize = 32;
 /// Elements of one document that are read.
 const ELEMENTS_MAX: usize = 20_000;
 
@@ -41,11 +43,24 @@ impl Leaf<'_> {
     }
 }
 
+/// An attribute; declarations of namespaces are left out.
+#[derive(Debug)]
+pub struct Attribute<'p> {
+    /// The path of its element.
+    pub path: &'p [String],
+    /// The local name.
+    pub name: &'p str,
+    /// Entities replaced.
+    pub text: &'p str,
+}
+
 /// What is met on the way.
 #[derive(Debug)]
 pub enum Step<'p> {
     /// An element begins; its path, itself included.
     Open(&'p [String]),
+    /// Right behind the beginning of its element.
+    Attribute(Attribute<'p>),
     /// An element with text, or without anything, ends.
     Leaf(Leaf<'p>),
     /// An element with others inside ends.
@@ -78,6 +93,7 @@ pub fn walk(document: &[u8], mut visit: impl FnMut(Step<'_>)) -> Result<(), XmlE
                 has_children.push(false);
                 content.clear();
                 visit(Step::Open(&path));
+                attributes(&start, &path, &mut visit);
             }
             Event::Empty(empty) => {
                 elements += 1;
@@ -89,6 +105,7 @@ pub fn walk(document: &[u8], mut visit: impl FnMut(Step<'_>)) -> Result<(), XmlE
                 }
                 path.push(local(empty.name().as_ref()));
                 visit(Step::Open(&path));
+                attributes(&empty, &path, &mut visit);
                 visit(Step::Leaf(Leaf {
                     path: &path,
                     text: "",
@@ -114,6 +131,24 @@ pub fn walk(document: &[u8], mut visit: impl FnMut(Step<'_>)) -> Result<(), XmlE
             Event::Eof => return Err(XmlError::Broken { at }),
             _ => {}
         }
+    }
+}
+
+/// Visits the attributes of an element, up to the first that is broken.
+fn attributes(element: &BytesStart<'_>, path: &[String], visit: &mut impl FnMut(Step<'_>)) {
+    let mut all = element.attributes();
+    all.with_checks(false);
+    for attribute in all.map_while(Result::ok).take(ATTRIBUTES_MAX) {
+        let key = attribute.key.as_ref();
+        if key == "xmlns" || key.starts_with("xmlns:") {
+            continue;
+        }
+        let text = quick_xml::escape::unescape(&attribute.value);
+        visit(Step::Attribute(Attribute {
+            path,
+            name: key.rsplit(':').next().unwrap_or(key),
+            text: text.as_deref().unwrap_or(&attribute.value),
+        }));
     }
 }
 
@@ -160,6 +195,20 @@ mod tests {
                 .eq(wanted),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn attributes_without_prefixes_and_declarations() {
+        let document =
+            "<a xmlns='x' xmlns:t=\"y\" t:token='P &amp; 1'><b c=\"2\"/><d e=f g='3'/></a>";
+        let mut found = Vec::new();
+        walk(document.as_bytes(), |step| {
+            if let Step::Attribute(a) = step {
+                found.push(format!("{} {}={}", a.path.join("/"), a.name, a.text));
+            }
+        })
+        .unwrap();
+        assert_eq!(found, ["a token=P & 1", "a/b c=2"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use futures::StreamExt as _;
 use nix::sys::resource::{UsageWho, getrusage};
 use ohmvision::model::{StreamRole, StreamUrl};
 use ohmvision::policy::networks::AllowedNetworks;
-use ohmvision::probe::{self, Depth, Limits, Target, Trust};
+use ohmvision::probe::{self, Depth, Limits, OnvifAccess, Target, Trust};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const CHECKS: u32 = 300;
@@ -72,6 +72,7 @@ async fn main() {
         role: StreamRole::Main,
         login: None,
         cleartext_login: false,
+        onvif: OnvifAccess::default(),
         depth,
         limits: Limits::default(),
         trust: Trust::FirstUse,

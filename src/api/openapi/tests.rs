@@ -16,7 +16,9 @@ use crate::api::merge::patched;
 use crate::api::problem::FieldError;
 use crate::api::route::{Body, ROUTES};
 use crate::api::{Problem, camera_body, detect_body};
-use crate::detect::{AttemptError, AttemptReport, DetectReport, DeviceReport};
+use crate::detect::{
+    AttemptError, AttemptReport, DetectReport, DeviceReport, OnvifReport, ProfileReport,
+};
 use crate::model::*;
 use crate::site::{
     CheckView, ErrorView, HealthDetail, HistoryBucket, Outage, Percentiles, ReconnectionView,
@@ -165,6 +167,26 @@ fn attempt() -> AttemptReport {
             self_signed: true,
             subject: None,
         }),
+        onvif: Some(OnvifReport {
+            information: DeviceInformation {
+                manufacturer: Some("HIKVISION".to_owned()),
+                ..DeviceInformation::default()
+            },
+            mac: None,
+            clock_offset_s: Some(-94_608_000),
+            login_by: Some(OnvifLogin::WsseDigest),
+            ptz: Some(PtzAbilities::default()),
+            profiles: vec![ProfileReport {
+                token: "p0".to_owned(),
+                name: "main".to_owned(),
+                stream: "main",
+                codec: Some("h264"),
+                resolution: Some("1920x1080".to_owned()),
+                fps: Some(25.0),
+                stream_url: Some("rtsp://192.168.1.100:554/x".to_owned()),
+                snapshot_url: None,
+            }],
+        }),
     }
 }
 
@@ -175,6 +197,7 @@ fn detections_fit() {
         evidence: None,
         codec: None,
         certificate: None,
+        onvif: None,
         error: Some(AttemptError {
             code: ErrorCode::AuthFailed,
             stage: Stage::Authenticate,

@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -32,10 +32,10 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 const CLOSE_GRACE: Duration = Duration::from_millis(20);
 const USER_AGENT: &str = concat!("OhmVision/", env!("CARGO_PKG_VERSION"));
 
-type Requests = http1::SendRequest<Empty<Bytes>>;
+type Requests = http1::SendRequest<Full<Bytes>>;
 
 /// The connection's own work: it moves whenever something waits for it.
-struct Wire(Option<http1::Connection<TokioIo<Stream>, Empty<Bytes>>>);
+struct Wire(Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>);
 
 impl Wire {
     /// True while the connection stands.
@@ -62,8 +62,15 @@ impl Wire {
     }
 }
 
+/// The body of a POST.
+#[derive(Debug)]
+pub(in crate::probe) struct Message {
+    pub content_type: String,
+    pub body: Bytes,
+}
+
 /// An open connection without a request under way.
-pub(super) struct Link {
+pub(in crate::probe) struct Link {
     requests: Requests,
     wire: Wire,
     /// `host:port`, for sentences and the `Host` header.
@@ -72,7 +79,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn open(
+    pub(in crate::probe) async fn open(
         target: &Target,
         log: &mut Transcript,
         clock: &Clock,
@@ -101,14 +108,46 @@ impl Link {
     }
 
     /// Sends one GET and waits for the head of the answer. `path` goes onto the wire as it is.
-    pub(super) async fn get(
-        mut self,
+    pub(in crate::probe) async fn get(
+        self,
         path: &str,
         authorization: Option<&str>,
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(path, authorization, log)?;
+        let request = self.request(path, authorization, None, log)?;
+        self.exchange(request, log, until).await
+    }
+
+    /// The same with a message to be posted.
+    pub(in crate::probe) async fn post(
+        self,
+        path: &str,
+        authorization: Option<&str>,
+        message: Message,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<Answer, ProbeError> {
+        let request = self.request(path, authorization, Some(message), log)?;
+        self.exchange(request, log, until).await
+    }
+
+    /// False when the device has closed the connection, or does so within the grace of a moment.
+    pub(in crate::probe) async fn stands(&mut self) -> bool {
+        let Self { requests, wire, .. } = self;
+        let closing = std::future::poll_fn(|cx| match wire.drive(cx) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        timeout(CLOSE_GRACE, closing).await.is_err() && requests.is_ready()
+    }
+
+    async fn exchange(
+        mut self,
+        request: Request<Full<Bytes>>,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<Answer, ProbeError> {
         let began = Instant::now();
         let requests = &mut self.requests;
         let exchange = async {
@@ -136,9 +175,16 @@ impl Link {
         &self,
         path: &str,
         authorization: Option<&str>,
+        message: Option<Message>,
         log: &Transcript,
-    ) -> Result<Request<Empty<Bytes>>, ProbeError> {
-        let mut request = Request::get(path)
+    ) -> Result<Request<Full<Bytes>>, ProbeError> {
+        let method = match message {
+            Some(_) => Method::POST,
+            None => Method::GET,
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(header::HOST, &self.authority)
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, "*/*");
@@ -152,7 +198,12 @@ impl Link {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        request.body(Empty::new()).map_err(|_| {
+        let mut body = Bytes::new();
+        if let Some(message) = message {
+            request = request.header(header::CONTENT_TYPE, message.content_type);
+            body = message.body;
+        }
+        request.body(Full::new(body)).map_err(|_| {
             log.error(
                 ErrorCode::Internal,
                 "the URL's path holds a character that HTTP cannot carry; write it as a percent escape",
@@ -162,33 +213,33 @@ impl Link {
 }
 
 /// The head of an answer, with its body still on the wire.
-pub(super) struct Answer {
+pub(in crate::probe) struct Answer {
     link: Link,
     response: Response<Incoming>,
 }
 
 impl Answer {
-    pub(super) fn status(&self) -> StatusCode {
+    pub(in crate::probe) fn status(&self) -> StatusCode {
         self.response.status()
     }
 
     /// One header as text, at most 128 bytes of it.
-    pub(super) fn header_short(&self, name: header::HeaderName) -> Option<String> {
+    pub(in crate::probe) fn header_short(&self, name: header::HeaderName) -> Option<String> {
         let value = self.response.headers().get(name)?;
         Some(short(value.as_bytes())).filter(|text| !text.is_empty())
     }
 
     /// Every value of this header that is text, whole.
-    pub(super) fn headers(&self, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    pub(in crate::probe) fn headers(&self, name: header::HeaderName) -> impl Iterator<Item = &str> {
         let values = self.response.headers().get_all(name).into_iter();
         values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 
-    pub(super) fn into_body(self) -> Body {
+    pub(in crate::probe) fn into_body(self) -> Body {
         self.into_bounded_body(BODY_BYTES_MAX)
     }
 
-    pub(super) fn into_bounded_body(self, bytes_max: usize) -> Body {
+    pub(in crate::probe) fn into_bounded_body(self, bytes_max: usize) -> Body {
         let has_length = self.response.headers().contains_key(header::CONTENT_LENGTH)
             || self
                 .response
@@ -204,8 +255,30 @@ impl Answer {
         }
     }
 
+    /// The whole body of at most `bytes_max` bytes, and the connection for the next request.
+    pub(in crate::probe) async fn into_whole(
+        self,
+        bytes_max: usize,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<(Vec<u8>, Link), ProbeError> {
+        let authority = self.link.authority.clone();
+        let mut body = self.into_bounded_body(bytes_max);
+        let mut whole = Vec::new();
+        loop {
+            match body.chunk(log, until).await? {
+                Chunk::Data(data) => whole.extend_from_slice(&data),
+                Chunk::End { .. } => return Ok((whole, body.link)),
+                Chunk::Deadline => {
+                    let text = format!("{authority} did not finish its answer in time");
+                    return Err(log.error(ErrorCode::Timeout, text));
+                }
+            }
+        }
+    }
+
     /// The connection again, once the body is out of the way; `None` when the device closes it.
-    pub(super) async fn into_link(self, log: &Transcript) -> Option<Link> {
+    pub(in crate::probe) async fn into_link(self, log: &Transcript) -> Option<Link> {
         let until = Instant::now() + DRAIN_TIME;
         let mut body = self.into_bounded_body(DRAIN_BYTES_MAX);
         loop {
@@ -215,18 +288,12 @@ impl Answer {
                 Ok(Chunk::Deadline) | Err(_) => return None,
             }
         }
-        let Link { requests, wire, .. } = &mut body.link;
-        let closing = std::future::poll_fn(|cx| match wire.drive(cx) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        });
-        let stands = timeout(CLOSE_GRACE, closing).await.is_err();
-        (stands && requests.is_ready()).then_some(body.link)
+        body.link.stands().await.then_some(body.link)
     }
 }
 
 /// A body as it comes in, within a budget of bytes.
-pub(super) struct Body {
+pub(in crate::probe) struct Body {
     link: Link,
     incoming: Incoming,
     has_length: bool,
@@ -234,7 +301,7 @@ pub(super) struct Body {
     bytes_left: usize,
 }
 
-pub(super) enum Chunk {
+pub(in crate::probe) enum Chunk {
     /// At most 16 KiB.
     Data(Bytes),
     /// The body is over; `is_whole` when the device had said where it ends, and kept to it.
@@ -245,18 +312,18 @@ pub(super) enum Chunk {
 }
 
 impl Body {
-    pub(super) fn certificate(&self) -> Option<CertificateFacts> {
+    pub(in crate::probe) fn certificate(&self) -> Option<CertificateFacts> {
         self.link.certificate.clone()
     }
 
     /// True where the device said at the start how long its answer is.
-    pub(super) fn is_finite(&self) -> bool {
+    pub(in crate::probe) fn is_finite(&self) -> bool {
         self.is_finite
     }
 
     /// # Errors
     /// `reset` when the connection breaks, `protocol` for broken framing and for a used-up budget.
-    pub(super) async fn chunk(
+    pub(in crate::probe) async fn chunk(
         &mut self,
         log: &Transcript,
         until: Instant,

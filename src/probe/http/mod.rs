@@ -5,9 +5,9 @@
 mod fetch;
 mod film;
 mod kind;
-mod link;
+pub(super) mod link;
 mod location;
-mod open;
+pub(super) mod open;
 
 use std::time::Duration;
 
@@ -125,13 +125,13 @@ fn outcome(target: &Target, url: &StreamUrl, response_time_ms: u32) -> Outcome {
 }
 
 /// The total deadline of one probe, under which every other one lies.
-struct Clock {
-    end: Instant,
+pub(super) struct Clock {
+    pub(super) end: Instant,
     total: Duration,
 }
 
 impl Clock {
-    fn start(target: &Target) -> Self {
+    pub(super) fn start(target: &Target) -> Self {
         let total = target.limits.total;
         Self {
             end: Instant::now() + total,
@@ -139,11 +139,11 @@ impl Clock {
         }
     }
 
-    fn until(&self, limit: Duration) -> Instant {
+    pub(super) fn until(&self, limit: Duration) -> Instant {
         self.end.min(Instant::now() + limit)
     }
 
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         target: &Target,
         log: &mut Transcript,
@@ -159,7 +159,7 @@ impl Clock {
 }
 
 /// What a device says of itself, as a line of at most 128 bytes.
-fn short(bytes: &[u8]) -> String {
+pub(super) fn short(bytes: &[u8]) -> String {
     const BYTES_MAX: usize = 128;
     let bytes = bytes.get(..4 * BYTES_MAX).unwrap_or(bytes);
     let mut text = String::new();

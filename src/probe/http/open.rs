@@ -225,11 +225,11 @@ impl Hop {
 }
 
 /// True where a password itself may travel: inside TLS, or because the operator said so.
-fn may_send_password(target: &Target) -> bool {
+pub(in crate::probe) fn may_send_password(target: &Target) -> bool {
     target.url.scheme.is_tls() || target.cleartext_login
 }
 
-fn refuse_cleartext(log: &mut Transcript, target: &Target) -> ProbeError {
+pub(in crate::probe) fn refuse_cleartext(log: &mut Transcript, target: &Target) -> ProbeError {
     log.needs_cleartext_login = true;
     log.error(
         ErrorCode::AuthRequired,
@@ -241,7 +241,10 @@ fn refuse_cleartext(log: &mut Transcript, target: &Target) -> ProbeError {
 }
 
 /// `None` for an answer whose body counts.
-fn status_error(status: StatusCode, auth: AuthUse) -> Option<(ErrorCode, String)> {
+pub(in crate::probe) fn status_error(
+    status: StatusCode,
+    auth: AuthUse,
+) -> Option<(ErrorCode, String)> {
     let code = status.as_u16();
     let (error, text) = match code {
         200 | 206 => return None,

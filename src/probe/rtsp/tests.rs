@@ -1,7 +1,7 @@
 //! The prober against small cameras of our own on loopback. Faults are exact here; real servers
 //! answer in the scenario tests.
 
-mod fake;
+pub(crate) mod fake;
 mod login;
 mod playing;
 
@@ -11,7 +11,7 @@ use self::fake::{Fake, Reply, describe_ok, frame, ok, play_ok, rtp_idr, rtp_p, s
 use super::*;
 use crate::model::{Codec, Credentials, StreamRole};
 use crate::policy::networks::AllowedNetworks;
-use crate::probe::{Attempt, Limits, Trust};
+use crate::probe::{Attempt, Limits, OnvifAccess, Trust};
 
 const DIGEST: &str = r#"Digest realm="cam", nonce="abc123""#;
 
@@ -32,6 +32,7 @@ fn target(fake: &Fake, login: Option<(&str, &str)>, depth: Depth) -> Target {
         role: StreamRole::Main,
         login: login.map(|(user, pass)| Credentials::new(user, pass)),
         cleartext_login: false,
+        onvif: OnvifAccess::default(),
         depth,
         limits: limits(),
         trust: Trust::FirstUse,

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::model::{Credentials, StreamRole, StreamUrl};
 use crate::policy::networks::AllowedNetworks;
-use crate::probe::{Depth, Limits, Target, Trust};
+use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust};
 
 /// What the camera does next on a connection.
 pub(super) enum Step {
@@ -140,6 +140,7 @@ impl Fake {
             role: StreamRole::Main,
             login: Some(Credentials::new("admin", "s3cret")),
             cleartext_login: false,
+            onvif: OnvifAccess::default(),
             depth: Depth::Frame,
             limits: Limits::default(),
             trust: Trust::FirstUse,

@@ -108,17 +108,7 @@ impl Fake {
 
     /// With TLS and a certificate of its own.
     pub fn start_tls(answer: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
-        let own = rcgen::generate_simple_self_signed(["cam".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
-        let provider = rustls::crypto::ring::default_provider();
-        let config = rustls::ServerConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![own.cert.der().clone()], key.into())
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        Self::listen("127.0.0.1:0", Some(acceptor), answer)
+        Self::listen("127.0.0.1:0", Some(acceptor()), answer)
     }
 
     fn listen(
@@ -163,6 +153,20 @@ impl Fake {
         }
         all
     }
+}
+
+/// A camera's side of TLS, with a certificate of its own.
+pub fn acceptor() -> TlsAcceptor {
+    let own = rcgen::generate_simple_self_signed(["cam".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let provider = rustls::crypto::ring::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn serve(

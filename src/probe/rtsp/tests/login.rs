@@ -165,6 +165,7 @@ fn redirects_keep_the_login_on_the_same_host_only() {
         role: StreamRole::Main,
         login: Some(Credentials::new("u", "s3cret")),
         cleartext_login: false,
+        onvif: OnvifAccess::default(),
         depth: Depth::Answer,
         limits: limits(),
         trust: Trust::FirstUse,
