@@ -16,6 +16,7 @@ use crate::api;
 use crate::api::tls::{self, Tls, TlsError};
 use crate::brake::{Brake, now};
 use crate::config::{self, Config, ConfigErrors, LoopbackScope, Sources};
+use crate::discover::pace::Rates;
 use crate::exit::Exit;
 use crate::model::{Event, EventKind, HourRollup};
 use crate::policy::backoff::Backoff;
@@ -452,6 +453,11 @@ fn settings(config: &Config, address: SocketAddr) -> Settings {
             window: config.discovery.multicast_window,
             background_interval: config.discovery.background_interval,
             follow_interval: config.discovery.follow_interval,
+            rates: Rates {
+                arp_frames: config.discovery.arp_frames_per_second_max,
+                connects: config.discovery.connects_per_second_max,
+                udp_queries: config.discovery.udp_queries_per_second_max,
+            },
         },
         checkpoint_interval_s: seconds(config.storage.checkpoint_interval),
     }

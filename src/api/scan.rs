@@ -14,10 +14,11 @@ use super::{Context, List, Problem, Response, body, json, json_with, no_content}
 use crate::discover::interfaces::{self, Interface};
 use crate::discover::scan::Device;
 use crate::site::{DISCOVER_WINDOW, NewsCursor, ScanRequest, Site};
+use crate::sys::packet;
 
 /// Methods of the contract; those that are not built yet are refused by name.
 const METHODS: [&str; 6] = ["arp", "tcp", "ws_discovery", "ssdp", "mdns", "vendor"];
-const BUILT: [&str; 2] = ["tcp", "ws_discovery"];
+const BUILT: [&str; 3] = ["arp", "tcp", "ws_discovery"];
 const LIST_MAX: usize = 64;
 /// What happens within this time is told together.
 const PACE: Duration = Duration::from_millis(200);
@@ -54,7 +55,7 @@ pub fn network_info(context: &Context) -> Result<Response, Problem> {
     json(&NetworkInfo {
         hostname: context.gate.settings().hostname.clone(),
         capabilities: Capabilities {
-            raw_socket: false,
+            raw_socket: packet::is_allowed(),
             multicast: interfaces.iter().any(|i| i.scannable),
             v4l2: std::path::Path::new("/sys/class/video4linux").exists(),
         },
@@ -74,7 +75,7 @@ pub fn start(context: &Context, body: &Value) -> Result<Response, Problem> {
         } else if !BUILT.contains(&method.as_str()) {
             fields.error(
                 "methods",
-                format!("`{method}` is not built yet; use tcp and ws_discovery"),
+                format!("`{method}` is not built yet; use arp, tcp and ws_discovery"),
             );
         }
     }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +15,7 @@ use super::{fail, out, out_json};
 use crate::brake::Brake;
 use crate::detect::Detector;
 use crate::discover::interfaces;
+use crate::discover::pace::Rates;
 use crate::discover::scan::{self, Device, PORTS, Plan, Told};
 use crate::exit::Exit;
 use crate::policy::networks::scan_networks;
@@ -34,9 +34,27 @@ pub struct ScanArgs {
     /// Only this interface.
     #[arg(long, value_name = "IF")]
     interface: Vec<String>,
+    /// Only this method, may be given several times [default: all].
+    #[arg(long, value_name = "METHOD")]
+    method: Vec<Method>,
+    /// Only this port, may be given several times [default: those that cameras use].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Vec<u16>,
+    /// Do not ask the devices who they are.
+    #[arg(long)]
+    no_identify: bool,
     /// Print the devices as the API shows them.
     #[arg(long)]
     json: bool,
+}
+
+/// As the API names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Method {
+    Arp,
+    Tcp,
+    WsDiscovery,
 }
 
 #[derive(Debug, Args)]
@@ -74,14 +92,22 @@ pub async fn scan(args: &ScanArgs) -> Exit {
         Ok(networks) => networks,
         Err(why) => return fail(Exit::Usage, &why),
     };
+    let wants = |method| args.method.is_empty() || args.method.contains(&method);
     let plan = Plan {
         networks,
         interfaces: chosen,
-        ports: Arc::from(PORTS),
-        tcp: true,
-        ws_discovery: true,
-        identify: true,
+        ports: if args.port.is_empty() {
+            Arc::from(PORTS)
+        } else {
+            args.port.clone().into()
+        },
+        usual_ports: args.port.is_empty(),
+        arp: wants(Method::Arp),
+        tcp: wants(Method::Tcp),
+        ws_discovery: wants(Method::WsDiscovery),
+        identify: !args.no_identify,
         window: SCAN_WINDOW,
+        rates: Rates::default(),
     };
     show(plan, args.json).await
 }
@@ -93,10 +119,13 @@ pub async fn discover(args: &DiscoverArgs) -> Exit {
         networks: Vec::new(),
         interfaces: chosen,
         ports: Arc::from([]),
+        usual_ports: false,
+        arp: false,
         tcp: false,
         ws_discovery: true,
         identify: false,
         window: DISCOVER_WINDOW,
+        rates: Rates::default(),
     };
     show(plan, args.json).await
 }
@@ -115,13 +144,13 @@ async fn show(plan: Plan, as_json: bool) -> Exit {
     let total = plan.total();
     let work = scan::run(plan, Arc::new(detector), tell, CancellationToken::new());
     let collect = async {
-        let mut found: BTreeMap<IpAddr, Device> = BTreeMap::new();
+        let mut found: BTreeMap<scan::DeviceKey, Device> = BTreeMap::new();
         let mut scanned = 0;
         let is_live = std::io::stderr().is_terminal();
         while let Some(news) = told.recv().await {
             match news {
                 Told::Scanned(count) => scanned += count,
-                Told::Found(device) => drop(found.insert(device.ip, *device)),
+                Told::Found(device) => drop(found.insert(device.key(), *device)),
             }
             if is_live {
                 let _ = write!(

@@ -20,7 +20,7 @@ const ROUNDS: usize = 2;
 /// How long the last answer of a round may take: cameras on Wi-Fi sleep between beacons.
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 /// Hosts from elsewhere that are told: senders can be forged.
-const GUESTS_MAX: usize = 256;
+pub const GUESTS_MAX: usize = 256;
 /// A full queue of the interface empties within this.
 const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
@@ -33,12 +33,16 @@ pub enum Seen {
         mac: Mac,
         round_trip: Option<Duration>,
     },
+    /// The kernel remembers an asked host, which may have gone since.
+    Known { ip: Ipv4Addr, mac: Mac },
     /// A second hardware address answers for the same address.
     Conflict { ip: Ipv4Addr, mac: Mac },
     /// A host with an address outside the interface's networks.
     Guest { ip: Ipv4Addr, mac: Mac },
     /// Asked in every round and never heard.
     Silent { ip: Ipv4Addr },
+    /// Every host was asked for and told; only guests may follow.
+    Asked,
 }
 
 /// One question: for this host, in the name of this address of ours.
@@ -69,6 +73,7 @@ pub async fn sweep(
     let ask = async {
         course.ask(&socket, pace).await?;
         course.silent().into_iter().for_each(&tell);
+        tell(Seen::Asked);
         sleep_until(listen_until).await;
         Ok(())
     };

@@ -42,6 +42,16 @@ impl Interface {
         self.ipv4.iter().any(|net| net.address == ip)
     }
 
+    /// Is it the address of one of the interface's networks itself, or of all its hosts?
+    pub fn is_network_or_broadcast(&self, ip: Ipv4Addr) -> bool {
+        self.ipv4.iter().any(|net| {
+            let host_bits = u32::MAX.checked_shr(net.prefix.into()).unwrap_or(0);
+            let host = u32::from(ip) & host_bits;
+            let is_inside = (u32::from(ip) ^ u32::from(net.address)) & !host_bits == 0;
+            net.prefix < 31 && is_inside && (host == 0 || host == host_bits)
+        })
+    }
+
     /// Our address in the network that holds this one.
     pub fn source_for(&self, ip: Ipv4Addr) -> Option<Ipv4Addr> {
         let holds = |net: &&Ipv4Net| {
@@ -140,6 +150,31 @@ mod tests {
             Some(("eth0".to_owned(), Ipv4Addr::new(192, 168, 1, 1)))
         );
         assert_eq!(default_route(""), None);
+    }
+
+    #[test]
+    fn ends_of_networks_are_no_hosts() {
+        let net = |address, prefix| Ipv4Net {
+            address,
+            prefix,
+            network: String::new(),
+            hosts: 0,
+        };
+        let interface = Interface {
+            ipv4: vec![
+                net(Ipv4Addr::new(10, 77, 0, 1), 24),
+                net(Ipv4Addr::new(10, 9, 0, 1), 32),
+            ],
+            ..Interface::default()
+        };
+        let is_end = |ip: [u8; 4]| interface.is_network_or_broadcast(ip.into());
+        assert!(is_end([10, 77, 0, 0]) && is_end([10, 77, 0, 255]));
+        assert!(!is_end([10, 77, 0, 9]) && !is_end([10, 77, 1, 255]) && !is_end([10, 9, 0, 1]));
+        assert_eq!(
+            interface.source_for(Ipv4Addr::new(10, 77, 0, 9)),
+            Some(Ipv4Addr::new(10, 77, 0, 1))
+        );
+        assert!(!interface.contains(Ipv4Addr::new(192, 168, 1, 64)));
     }
 
     #[test]

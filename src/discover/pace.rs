@@ -46,6 +46,17 @@ pub struct Rates {
     pub udp_queries: u32,
 }
 
+impl Rates {
+    /// For what nobody waits for.
+    pub fn tenth(self) -> Self {
+        Self {
+            arp_frames: (self.arp_frames / 10).max(1),
+            connects: (self.connects / 10).max(1),
+            udp_queries: (self.udp_queries / 10).max(1),
+        }
+    }
+}
+
 impl Default for Rates {
     fn default() -> Self {
         Self {

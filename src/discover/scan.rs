@@ -11,9 +11,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::interfaces::Interface;
-use super::{multicast, sweep};
+use super::multicast::Answer;
+use super::pace::{Pace, Rates};
+use super::sweep::{Host, HostSweep, Order};
+use super::targets::Targets;
+use super::{multicast, sweep, unicast};
 use crate::detect::{Detector, Identity};
-use crate::model::percent_decode;
+use crate::model::{Mac, percent_decode};
 use crate::policy::networks::Network;
 use crate::sys::neighbours;
 use crate::vendor::{self, Maker};
@@ -36,13 +40,23 @@ pub struct Plan {
     pub networks: Vec<Network>,
     pub interfaces: Vec<Interface>,
     pub ports: Arc<[u16]>,
+    /// Whether [`PORTS`] are meant: then a host that may be a camera is asked for all of the catalogue.
+    pub usual_ports: bool,
+    /// Ask the own links who lives, by the way that this process may use.
+    pub arp: bool,
     pub tcp: bool,
     pub ws_discovery: bool,
     pub identify: bool,
     pub window: Duration,
+    pub rates: Rates,
 }
 
 impl Plan {
+    /// How hosts are looked for; `None` where only multicast asks.
+    pub fn host_sweep(&self) -> Option<HostSweep> {
+        (self.arp || self.tcp).then(|| HostSweep::for_methods(self.arp))
+    }
+
     /// Usable hosts of the networks.
     pub fn total(&self) -> u64 {
         self.networks.iter().map(Network::usable_hosts).sum()
@@ -70,10 +84,18 @@ pub struct Device {
     /// The maker's main stream, without a login.
     pub rtsp_url: Option<String>,
     pub needs_credentials: bool,
+    /// It lives on our link with an address of another network: reachable only after its address or ours
+    /// is changed.
+    pub off_subnet: bool,
+    /// Where it was seen; the zone of a link-local address.
+    pub interface: Option<String>,
     pub found_by: Vec<&'static str>,
     pub evidence: Vec<String>,
     pub camera_id: Option<crate::model::CameraId>,
 }
+
+/// What tells devices apart: the address, and for guests from other subnets the MAC too.
+pub type DeviceKey = (IpAddr, Option<String>);
 
 impl Device {
     /// Nothing is known yet but where it is.
@@ -97,8 +119,14 @@ impl Device {
             needs_credentials: false,
             found_by: Vec::new(),
             evidence: Vec::new(),
+            off_subnet: false,
+            interface: None,
             camera_id: None,
         }
+    }
+
+    pub fn key(&self) -> DeviceKey {
+        (self.ip, self.mac.clone().filter(|_| self.off_subnet))
     }
 }
 
@@ -120,20 +148,16 @@ pub async fn run(
     let work = async {
         let slots = Arc::new(Semaphore::new(IDENTIFY_AT_ONCE));
         let mut identifying = JoinSet::new();
-        let answers = async {
-            match plan.ws_discovery {
-                true => multicast::discover(&plan.interfaces, plan.window).await,
-                false => Vec::new(),
-            }
-        };
-        let hosts = hosts_of(&plan, &detector, &told, &stop);
+        let targets = Targets::of(&plan.networks, &plan.interfaces);
+        let answers = answers_of(&plan, &targets, &detector);
+        let hosts = hosts_of(&plan, targets.clone(), &detector, &told);
         let (answers, hosts) = tokio::join!(answers, hosts);
-        for (ip, (open, device)) in merged(hosts, answers) {
+        for (_, seen) in merged(hosts, answers) {
             let (detector, told, slots, plan) =
                 (detector.clone(), told.clone(), slots.clone(), plan.clone());
             identifying.spawn(async move {
                 let _slot = slots.acquire().await;
-                let found = identify(&detector, ip, open, device, &plan).await;
+                let found = identify(&detector, seen, &plan).await;
                 let _ = told.send(Told::Found(Box::new(found))).await;
             });
         }
@@ -145,89 +169,131 @@ pub async fn run(
     }
 }
 
-/// Sweeps the networks; live hosts with open ports.
-async fn hosts_of(
-    plan: &Plan,
-    detector: &Detector,
-    told: &mpsc::Sender<Told>,
-    stop: &CancellationToken,
-) -> BTreeMap<IpAddr, Vec<u16>> {
-    let mut found = BTreeMap::new();
-    if !plan.tcp {
-        let _ = told.send(Told::Scanned(plan.total())).await;
-        return found;
+/// WS-Discovery by multicast on the links, and host by host behind routers.
+async fn answers_of(plan: &Plan, targets: &Targets, detector: &Detector) -> Vec<Answer> {
+    if !plan.ws_discovery {
+        return Vec::new();
     }
-    let (done, mut hosts) = mpsc::channel(256);
-    let all: Vec<Network> = plan.networks.clone();
-    let every = all.into_iter().flat_map(|network| network.hosts());
-    let sweep = sweep::sweep(
-        every,
-        plan.ports.clone(),
-        detector.networks.clone(),
-        done,
-        stop.clone(),
+    let routed: Vec<IpAddr> = targets.routed.iter().flatten().copied().collect();
+    let pace = Pace::per_second(plan.rates.udp_queries);
+    let (mut answers, far) = tokio::join!(
+        multicast::discover(&plan.interfaces, plan.window),
+        unicast::discover(&routed, &detector.networks, &pace, plan.window)
     );
-    let collect = async {
-        while let Some(host) = hosts.recv().await {
-            if host.is_alive && !host.open.is_empty() {
-                found.insert(host.ip, host.open);
-            }
-            let _ = told.send(Told::Scanned(1)).await;
-        }
-    };
-    tokio::join!(sweep, collect);
-    found
+    match far {
+        Ok(far) => answers.extend(far),
+        Err(error) => tracing::warn!("no WS-Discovery behind routers: {error}"),
+    }
+    answers
 }
 
-type Seen = (Vec<u16>, Option<Match>);
+/// Sweeps the networks: hosts that live, with their open ports.
+async fn hosts_of(
+    plan: &Plan,
+    targets: Targets,
+    detector: &Arc<Detector>,
+    told: &mpsc::Sender<Told>,
+) -> Vec<Host> {
+    if !plan.tcp && !plan.arp {
+        let _ = told.send(Told::Scanned(plan.total())).await;
+        return Vec::new();
+    }
+    let usual: &[u16] = if plan.tcp { &plan.ports } else { &[] };
+    let more: Vec<u16> = match plan.tcp && plan.usual_ports {
+        true => detector.catalogue.tcp_ports(),
+        false => Vec::new(),
+    };
+    let order = Order {
+        interfaces: plan.interfaces.clone(),
+        host_sweep: HostSweep::for_methods(plan.arp),
+        ports: usual.into(),
+        more_ports: more.into_iter().filter(|p| !usual.contains(p)).collect(),
+        rates: plan.rates,
+        guests_for: if plan.ws_discovery {
+            plan.window
+        } else {
+            Duration::ZERO
+        },
+    };
+    let makers = detector.clone();
+    let is_camera = Arc::new(move |mac: Mac| makers.catalogue.by_oui(mac.0).is_some());
+    sweep::sweep(order, targets, detector.networks.clone(), is_camera, told).await
+}
 
-fn merged(
-    hosts: BTreeMap<IpAddr, Vec<u16>>,
-    answers: Vec<(IpAddr, Match)>,
-) -> BTreeMap<IpAddr, Seen> {
-    let mut all: BTreeMap<IpAddr, Seen> = hosts
+/// One device before it is identified.
+#[derive(Debug, Clone)]
+struct Seen {
+    host: Host,
+    answer: Option<Match>,
+}
+
+/// Addresses from other subnets may be there several times: factory addresses are the same on every
+/// camera of a maker.
+type Key = (IpAddr, Option<Mac>);
+
+fn merged(hosts: Vec<Host>, answers: Vec<Answer>) -> BTreeMap<Key, Seen> {
+    let key = |host: &Host| (host.address.ip(), host.mac.filter(|_| host.off_subnet));
+    let mut all: BTreeMap<Key, Seen> = hosts
         .into_iter()
-        .map(|(ip, open)| (ip, (open, None)))
+        .map(|host| (key(&host), Seen { host, answer: None }))
         .collect();
-    for (ip, answer) in answers {
-        all.entry(ip).or_default().1 = Some(answer);
+    for answer in answers {
+        let host = Host::of_answer(&answer);
+        let seen = all.entry(key(&host)).or_insert(Seen { host, answer: None });
+        seen.host.off_subnet |= answer.off_subnet;
+        if !seen.answer.as_ref().is_some_and(Match::is_onvif) {
+            seen.answer = Some(answer.device);
+        }
     }
     all
 }
 
-async fn identify(
-    detector: &Detector,
-    ip: IpAddr,
-    open: Vec<u16>,
-    onvif: Option<Match>,
-    plan: &Plan,
-) -> Device {
+async fn identify(detector: &Detector, seen: Seen, plan: &Plan) -> Device {
+    let Seen {
+        host: found,
+        answer,
+    } = seen;
+    let (ip, open) = (found.address.ip(), found.open);
     let mut identity = Identity::new(None);
-    let host = ip.to_string();
-    if let Some(answer) = &onvif {
+    let host = match &found.interface {
+        Some(zone) if is_link_local(ip) => format!("{ip}%{zone}"),
+        _ => ip.to_string(),
+    };
+    if let Some(answer) = &answer {
         note_scopes(&mut identity, detector, answer);
     }
     if plan.identify && !open.is_empty() {
         identity
             .read(detector, ip, &host, &open, Instant::now() + IDENTIFY_LIMIT)
             .await;
+    } else if let Some(mac) = found.mac {
+        let hint = detector.catalogue.by_oui(mac.0);
+        identity.note("mac", format!("mac {mac}"), hint);
     }
-    let mac = identity.mac.clone().or_else(|| neighbours::mac_of(ip));
+    let mac = found.mac.map(|mac| mac.to_string());
+    let mac = mac
+        .or(identity.mac.clone())
+        .or_else(|| neighbours::mac_of(ip));
     let owner = mac
         .as_deref()
         .and_then(vendor::parse_mac)
         .and_then(|mac| detector.catalogue.by_oui(mac));
     let maker = identity.maker();
-    let answer = onvif.filter(Match::is_onvif);
+    let answer = answer.filter(Match::is_onvif);
     let is_onvif = answer.is_some() || identity.onvif.is_some();
     let told = identity.information.clone();
     let mut found_by = Vec::new();
-    if !open.is_empty() {
+    if found.found_by != "ws_discovery" {
+        found_by.push(found.found_by);
+    }
+    if !open.is_empty() && !found_by.contains(&"tcp") {
         found_by.push("tcp");
     }
     if answer.is_some() {
         found_by.push("ws_discovery");
     }
+    let mut evidence = identity.evidence.clone();
+    evidence.extend(found.evidence);
     Device {
         ip,
         vendor: owner.map(|hint| hint.maker.name().to_owned()),
@@ -253,12 +319,18 @@ async fn identify(
             }),
         rtsp_url: rtsp_url(detector, maker, &host, &open),
         needs_credentials: identity.asks_for_login,
+        off_subnet: found.off_subnet,
+        interface: found.interface.map(|name| name.to_string()),
         open_ports: open,
         found_by,
-        evidence: identity.evidence,
+        evidence,
         mac,
         camera_id: None,
     }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 fn note_scopes<'c>(identity: &mut Identity<'c>, detector: &'c Detector, answer: &Match) {
@@ -346,17 +418,46 @@ mod tests {
         );
     }
 
+    fn answer(ip: &str, mac: Option<Mac>) -> Answer {
+        Answer {
+            from: ip.parse().unwrap(),
+            interface: Some("eth0".into()),
+            mac,
+            off_subnet: mac.is_some(),
+            device: Match::default(),
+        }
+    }
+
     #[test]
     fn one_device_has_one_row() {
-        let ip: IpAddr = "10.0.0.9".parse().unwrap();
+        let mut host = Host::of_answer(&answer("10.0.0.9", None));
+        host.open = vec![554];
         let all = merged(
-            [(ip, vec![554])].into(),
-            vec![
-                (ip, Match::default()),
-                ("10.0.0.8".parse().unwrap(), Match::default()),
-            ],
+            vec![host],
+            vec![answer("10.0.0.9", None), answer("10.0.0.8", None)],
         );
         assert_eq!(all.len(), 2);
-        assert_eq!((&all[&ip].0, all[&ip].1.is_some()), (&vec![554], true));
+        let first = &all[&("10.0.0.9".parse().unwrap(), None)];
+        assert_eq!(
+            (&first.host.open, first.answer.is_some()),
+            (&vec![554], true)
+        );
+    }
+
+    #[test]
+    fn two_new_cameras_with_one_factory_address_are_two_rows() {
+        let (first, second) = (Some(Mac([4; 6])), Some(Mac([6; 6])));
+        let guest = Host::of_answer(&answer("192.168.1.64", first));
+        let own = Host::of_answer(&answer("192.168.1.64", None));
+        let all = merged(
+            vec![guest, own],
+            vec![
+                answer("192.168.1.64", second),
+                answer("192.168.1.64", first),
+            ],
+        );
+        assert_eq!(all.len(), 3);
+        let off_subnet = all.values().filter(|seen| seen.host.off_subnet).count();
+        assert_eq!(off_subnet, 2);
     }
 }

@@ -7,5 +7,6 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod networks;
 pub mod rank;
+pub mod round_trip;
 pub mod score;
 pub mod uptime;

@@ -318,7 +318,7 @@ impl Site {
         }
     }
 
-    /// Devices that the scan took for cameras, by address.
+    /// Devices that the scan took for cameras and that can be reached, by address.
     fn cameras_of_scan(&self, id: Uuid) -> Result<Vec<(IpAddr, Option<String>)>, SiteError> {
         let view = self.scan_view();
         let invalid = |message: String| SiteError::Invalid {
@@ -333,7 +333,8 @@ impl Site {
         if view.progress.status == super::ScanStatus::Scanning {
             return Err(SiteError::ScanRunning);
         }
-        let cameras = view.devices.into_iter().filter(|d| d.is_camera);
+        let devices = view.devices.into_iter();
+        let cameras = devices.filter(|d| d.is_camera && !d.off_subnet);
         Ok(one_address_each(cameras.map(|d| (d.mac, d.ip))))
     }
 

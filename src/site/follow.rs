@@ -20,6 +20,9 @@ use crate::vendor::parse_mac;
 /// A host on the link answers within this, were it only to refuse.
 const TOUCH_LIMIT: Duration = Duration::from_millis(1500);
 
+/// Who is where, without asking what they are.
+const LOOK_BY: [&str; 2] = ["arp", "ws_discovery"];
+
 impl Site {
     /// Looks for cameras that answer no more, in the networks where they were. Does nothing when none
     /// is missing, or while a scan runs, whose results serve as well.
@@ -30,6 +33,7 @@ impl Site {
         }
         let request = ScanRequest {
             identify: false,
+            methods: LOOK_BY.map(str::to_owned).to_vec(),
             ..ScanRequest::default()
         };
         match self.find_devices(&request).await {
@@ -46,7 +50,7 @@ impl Site {
     /// Reads the kernel's table of neighbours; nothing is sent. Finds cameras that swapped addresses
     /// and strangers, and learns the MAC of cameras that have none yet.
     pub async fn look_at_neighbours(&self) {
-        let seen: Vec<Sighting> = neighbours::table()
+        let seen: Vec<Sighting> = neighbours::hosts()
             .into_iter()
             .map(|(ip, mac)| Sighting {
                 ip,
@@ -74,7 +78,9 @@ impl Site {
             mac: device.mac.as_deref().and_then(parse_mac).map(Mac),
             serial: device.serial_number.clone(),
         };
-        let seen: Vec<Sighting> = devices.iter().map(sighting).collect();
+        // A guest from another subnet cannot be reached where it is.
+        let reachable = devices.iter().filter(|device| !device.off_subnet);
+        let seen: Vec<Sighting> = reachable.map(sighting).collect();
         self.act_on(judge(&self.known_cameras(), &seen), "scan")
             .await;
     }
@@ -99,7 +105,7 @@ impl Site {
             // Whatever comes of it, the kernel asks who has the address.
             let _ = tokio::time::timeout(TOUCH_LIMIT, tokio::net::TcpStream::connect(target)).await;
         }
-        let seen = neighbours::table()
+        let seen = neighbours::hosts()
             .into_iter()
             .find(|(ip, _)| *ip == camera.ip);
         let Some((ip, mac)) = seen.filter(|(_, mac)| Some(*mac) != camera.mac) else {

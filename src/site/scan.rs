@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::{Site, SiteError, lock};
 use crate::brake::now;
 use crate::discover::interfaces::{self, Interface};
+use crate::discover::pace::Rates;
 use crate::discover::scan::{self, Device, PORTS, Plan, Told};
+use crate::discover::sweep::HostSweep;
 use crate::model::{CameraId, Event, EventKind, Timestamp};
 use crate::policy::networks::scan_networks;
 
@@ -42,6 +44,7 @@ pub struct ScanSettings {
     pub background_interval: Option<Duration>,
     /// Between two looks for offline cameras under other addresses.
     pub follow_interval: Option<Duration>,
+    pub rates: Rates,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -68,6 +71,8 @@ pub struct ScanProgress {
     pub finished_at: Option<Timestamp>,
     pub duration_ms: Option<u64>,
     pub eta_s: Option<u64>,
+    /// How the hosts on our own links are or were found; null where nobody asked.
+    pub host_sweep: Option<HostSweep>,
 }
 
 /// `GET /api/discovery/scan/status`.
@@ -101,15 +106,16 @@ pub struct ScanNews {
 pub(super) struct Scanner {
     id: Option<Uuid>,
     status: ScanStatus,
+    host_sweep: Option<HostSweep>,
     total: u64,
     scanned: u64,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     clock: Option<Instant>,
     duration_ms: Option<u64>,
-    devices: BTreeMap<IpAddr, Device>,
-    /// Addresses in the order in which they were told.
-    told: Vec<IpAddr>,
+    devices: BTreeMap<scan::DeviceKey, Device>,
+    /// Devices in the order in which they were told.
+    told: Vec<scan::DeviceKey>,
     stop: Option<CancellationToken>,
 }
 
@@ -141,6 +147,7 @@ impl Scanner {
             finished_at: self.finished_at,
             duration_ms: self.duration_ms.or(is_running.then_some(elapsed_ms)),
             eta_s,
+            host_sweep: self.host_sweep,
         }
     }
 }
@@ -161,6 +168,7 @@ impl Site {
             *scanner = Scanner {
                 id: Some(Uuid::now_v7()),
                 status: ScanStatus::Scanning,
+                host_sweep: plan.host_sweep(),
                 total: plan.total(),
                 started_at: Some(now()),
                 clock: Some(Instant::now()),
@@ -183,8 +191,8 @@ impl Site {
                 match news {
                     Told::Scanned(count) => scanner.scanned += count,
                     Told::Found(device) => {
-                        scanner.told.push(device.ip);
-                        scanner.devices.insert(device.ip, *device);
+                        scanner.told.push(device.key());
+                        scanner.devices.insert(device.key(), *device);
                     }
                 }
                 drop(scanner);
@@ -260,7 +268,7 @@ impl Site {
         };
         let end = (begin + NEWS_MAX).min(scanner.told.len());
         let new = scanner.told.get(begin..end).unwrap_or_default();
-        let devices = new.iter().filter_map(|ip| scanner.devices.get(ip));
+        let devices = new.iter().filter_map(|key| scanner.devices.get(key));
         ScanNews {
             devices: devices.map(|device| known(&stored, device)).collect(),
             cursor: NewsCursor {
@@ -296,10 +304,13 @@ impl Site {
             networks: Vec::new(),
             interfaces,
             ports: Arc::from([]),
+            usual_ports: false,
+            arp: false,
             tcp: false,
             ws_discovery: true,
             identify: false,
             window,
+            rates: settings.scan.rates,
         };
         let found = self.run_quietly(plan).await;
         let stored = self.addresses();
@@ -307,7 +318,7 @@ impl Site {
         Ok(devices.map(|device| known(&stored, device)).collect())
     }
 
-    /// A scan that nobody follows; what it finds goes to the inventory.
+    /// A scan that nobody waits for, at a tenth of the rates; what it finds goes to the inventory.
     ///
     /// # Errors
     /// As [`Site::start_scan`].
@@ -315,7 +326,8 @@ impl Site {
         &self,
         request: &ScanRequest,
     ) -> Result<Vec<Device>, SiteError> {
-        let plan = self.scan_plan(request)?;
+        let mut plan = self.scan_plan(request)?;
+        plan.rates = plan.rates.tenth();
         let networks = plan.networks.clone();
         let devices = self.run_quietly(plan).await;
         let covers = |ip: IpAddr| networks.iter().any(|network| network.contains(ip));
@@ -334,7 +346,7 @@ impl Site {
         let collect = async {
             while let Some(news) = told.recv().await {
                 if let Told::Found(device) = news {
-                    found.insert(device.ip, *device);
+                    found.insert(device.key(), *device);
                 }
             }
         };
@@ -388,18 +400,23 @@ impl Site {
             } else {
                 request.ports.clone().into()
             },
+            usual_ports: request.ports.is_empty(),
+            arp: wants("arp"),
             tcp: wants("tcp"),
             ws_discovery: wants("ws_discovery"),
             identify: request.identify,
             window: scan.window,
+            rates: scan.rates,
         })
     }
 }
 
-/// The device, with the camera that is stored at its address.
+/// The device, with the camera that is stored at its address. One from another subnet is not the one
+/// that is reached there.
 fn known(stored: &BTreeMap<String, CameraId>, device: &Device) -> Device {
+    let stored = stored.get(&device.ip.to_string()).copied();
     Device {
-        camera_id: stored.get(&device.ip.to_string()).copied(),
+        camera_id: stored.filter(|_| !device.off_subnet),
         ..device.clone()
     }
 }

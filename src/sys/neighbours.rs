@@ -1,77 +1,81 @@
-//! The kernel's neighbour table: MAC addresses of hosts on the same link.
+//! The kernel's neighbour table: hardware addresses of hosts on the same link, IPv4 and IPv6.
 
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+};
+use socket2::SockRef;
 
 use crate::model::Mac;
+use crate::wire::neigh::{self, Neighbour, State};
 
-/// The MAC of a host that was talked to, `aa:bb:cc:dd:ee:ff`; `None` for a routed host or IPv6.
-pub fn mac_of(ip: IpAddr) -> Option<String> {
-    let table = std::fs::read_to_string("/proc/net/arp").ok()?;
-    mac_in(&table, &ip.to_string())
-}
+/// The kernel fills a page of this size at most.
+const PAGE_BYTES: usize = 32 * 1024;
+/// The kernel's own limit is about a thousand for each family; operators raise it.
+const NEIGHBOURS_MAX: usize = 16_384;
+/// The kernel answers at once or never.
+const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
-/// Reads `/proc/net/arp`: address, hardware type, flags, MAC, mask, device (proc(5)).
-fn mac_in(table: &str, ip: &str) -> Option<String> {
-    table.lines().skip(1).find_map(|line| {
-        let mut columns = line.split_whitespace();
-        let is_host = columns.next()? == ip;
-        let mac = columns.nth(2)?;
-        (is_host && mac.len() == 17 && mac != "00:00:00:00:00:00").then(|| mac.to_ascii_lowercase())
-    })
-}
-
-/// Every IPv4 host on the same link whose MAC is known.
-pub fn table() -> Vec<(IpAddr, Mac)> {
-    entries(&std::fs::read_to_string("/proc/net/arp").unwrap_or_default())
-}
-
-fn entries(table: &str) -> Vec<(IpAddr, Mac)> {
-    let entry = |line: &str| {
-        let mut columns = line.split_whitespace();
-        let ip = columns.next()?.parse().ok()?;
-        let mac = mac(columns.nth(2)?)?;
-        mac.is_unicast().then_some((ip, mac))
-    };
-    table.lines().skip(1).filter_map(entry).collect()
-}
-
-/// `44:19:b6:01:02:03`
-fn mac(text: &str) -> Option<Mac> {
-    let mut bytes = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut bytes {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+/// The whole table.
+///
+/// # Errors
+/// No netlink socket here (a sandbox without AF_NETLINK).
+pub fn table() -> io::Result<Vec<Neighbour>> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )?;
+    SockRef::from(&socket).set_read_timeout(Some(ANSWER_LIMIT))?;
+    let descriptor = socket.as_raw_fd();
+    let kernel = NetlinkAddr::new(0, 0);
+    sendto(
+        descriptor,
+        &neigh::dump_request(),
+        &kernel,
+        MsgFlags::empty(),
+    )?;
+    let mut buffer = vec![0; PAGE_BYTES];
+    let mut found = Vec::new();
+    while found.len() < NEIGHBOURS_MAX {
+        let length = recv(descriptor, &mut buffer, MsgFlags::empty())?;
+        let page = neigh::parse(buffer.get(..length).unwrap_or_default());
+        found.extend(page.neighbours);
+        if page.is_last {
+            break;
+        }
     }
-    parts.next().is_none().then_some(Mac(bytes))
+    Ok(found)
+}
+
+/// The MAC of a host that was talked to, `aa:bb:cc:dd:ee:ff`; `None` for a routed host.
+pub fn mac_of(ip: IpAddr) -> Option<String> {
+    let is_host = |n: &Neighbour| n.ip == ip && n.mac.is_some();
+    let found = table().ok()?.into_iter().find(is_host)?;
+    found.mac.map(|mac| mac.to_string())
+}
+
+/// The hosts of the table that answered, and did not fail since.
+pub fn hosts() -> Vec<(IpAddr, Mac)> {
+    let lives = |n: &Neighbour| matches!(n.state, State::Reachable | State::Stale);
+    let host = |n: Neighbour| n.mac.filter(|mac| mac.is_unicast()).map(|mac| (n.ip, mac));
+    let table = table().unwrap_or_default();
+    table.into_iter().filter(lives).filter_map(host).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &str = "\
-IP address       HW type     Flags       HW address            Mask     Device
-10.77.0.11       0x1         0x2         02:77:00:00:00:0B     *        eth0
-10.77.0.12       0x1         0x0         00:00:00:00:00:00     *        eth0
-";
-
     #[test]
-    fn the_whole_table() {
-        let camera = Mac([0x02, 0x77, 0, 0, 0, 0x0b]);
-        assert_eq!(entries(TABLE), [("10.77.0.11".parse().unwrap(), camera)]);
-        for junk in ["", "x", "h\n1.2.3.4 0x1 0x2 nonsense * eth0", "h\n1.2.3.4"] {
-            assert!(entries(junk).is_empty(), "{junk}");
-        }
-    }
-
-    #[test]
-    fn finds_complete_entries_only() {
-        assert_eq!(
-            mac_in(TABLE, "10.77.0.11").as_deref(),
-            Some("02:77:00:00:00:0b")
-        );
-        assert_eq!(mac_in(TABLE, "10.77.0.12"), None);
-        assert_eq!(mac_in(TABLE, "10.77.0.1"), None);
-        assert_eq!(mac_in("", "10.77.0.1"), None);
+    fn the_table_ends() {
+        // What stands in it is the machine's own; that it is read to its end is ours.
+        assert!(table().unwrap().len() < NEIGHBOURS_MAX);
+        assert_eq!(mac_of("203.0.113.9".parse().unwrap()), None);
     }
 }

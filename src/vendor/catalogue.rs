@@ -3,7 +3,7 @@
 use super::maker::Maker;
 use super::pack::{Problem, pack};
 use super::raw::{RawGeneric, RawMaker};
-use super::tables::{Field, MakerRow, Tables};
+use super::tables::{Field, MakerRow, Service, Tables};
 use super::template::Template;
 use crate::model::ConnectionType;
 use crate::policy::closest::{closest, same_name};
@@ -100,6 +100,30 @@ impl Catalogue {
             .into_iter()
             .filter(|maker| !maker.is_merged())
             .collect()
+    }
+
+    /// Every TCP port that a maker's devices use, ascending.
+    pub fn tcp_ports(&self) -> Vec<u16> {
+        const SERVICES: [Service; 9] = [
+            Service::Rtsp,
+            Service::Rtsps,
+            Service::Http,
+            Service::Https,
+            Service::Onvif,
+            Service::Rtmp,
+            Service::Hls,
+            Service::Webrtc,
+            Service::PrivateTcp,
+        ];
+        let mut ports = Vec::new();
+        for maker in self.makers() {
+            for service in SERVICES {
+                ports.extend(maker.ports(service));
+            }
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     fn all(&self) -> Vec<Maker<'_>> {

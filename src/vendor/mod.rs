@@ -4,6 +4,7 @@
 //! [`Catalogue`] is the way in. The built-in entries are packed at build time (`build.rs`) into
 //! tables without pointers, so they cost no heap and no private memory.
 
+mod addresses;
 mod bodies;
 mod candidates;
 mod catalogue;
@@ -22,6 +23,7 @@ mod bodies_tests;
 #[cfg(test)]
 mod table_tests;
 
+pub use addresses::FACTORY_ADDRESSES;
 pub use bodies::{
     Lists, MakerBody, MakerSummary, MakersBody, NamedUrl, NvrBody, TemplatesBody, maker_body,
     manufacturers_body, templates_body,

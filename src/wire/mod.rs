@@ -3,10 +3,12 @@
 pub mod arp;
 pub mod auth;
 pub mod bpf;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;
 pub mod jpeg;
 pub mod mjpeg;
+pub mod neigh;
 pub mod onvif;
 pub mod parameters;
 pub mod rtp;

@@ -31,7 +31,7 @@ def batch(commands, namespace=None):
 
 def make_switch(switch):
     batch([f"netns add {switch}"])
-    batch(["link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0", "link set br0 up"], switch)
+    batch(["link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0", "link set br0 addrgenmode none", "link set br0 up"], switch)
 
 
 def make_host(switch, namespace, port, ip, mac):

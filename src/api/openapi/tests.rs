@@ -346,6 +346,8 @@ fn devices_and_tokens_fit() {
         open_ports: vec![80, 554],
         rtsp_url: None,
         needs_credentials: true,
+        off_subnet: false,
+        interface: None,
         found_by: vec!["tcp"],
         evidence: vec!["banner".to_owned()],
         camera_id: Some(CameraId(7)),
@@ -360,6 +362,7 @@ fn devices_and_tokens_fit() {
         started_at: Some(TIME),
         finished_at: None,
         duration_ms: Some(900),
+        host_sweep: Some(crate::discover::sweep::HostSweep::Arp),
         eta_s: Some(1),
     };
     fits("ScanProgress", &progress);
