@@ -125,6 +125,8 @@ struct Run<'a> {
     port_errors: Vec<ErrorCode>,
     identity: Identity<'a>,
     login: LoginState,
+    /// The request's logins, in the order in which they are tried.
+    order: Vec<usize>,
     onvif: OnvifState,
     tries: Vec<(Target, Attempt)>,
 }
@@ -132,7 +134,7 @@ struct Run<'a> {
 /// Where the logins stand with this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoginState {
-    /// The next one to try.
+    /// The next one to try, by its place in the order.
     Untried(usize),
     Accepted(usize),
     /// None is left.
@@ -158,6 +160,7 @@ impl<'a> Run<'a> {
             port_errors: Vec::new(),
             identity: Identity::new(given),
             login: LoginState::Untried(0),
+            order: (0..request.credentials.len()).collect(),
             onvif: OnvifState::default(),
             tries: Vec::new(),
         }
@@ -210,6 +213,16 @@ impl<'a> Run<'a> {
             if self.is_needless(&candidate) {
                 continue;
             }
+            if self.is_guess(&candidate) && !self.onvif.is_asked {
+                // What the device names is worth more than what others of its kind have.
+                self.ask_onvif().await;
+                let named = self.named_streams();
+                if !named.is_empty() {
+                    plan.push_front(candidate);
+                    self.put_first(&mut plan, named);
+                    continue;
+                }
+            }
             let was_accepted = matches!(self.login, LoginState::Accepted(_));
             self.try_one(&candidate).await;
             if !was_accepted && matches!(self.login, LoginState::Accepted(_)) {
@@ -217,6 +230,12 @@ impl<'a> Run<'a> {
                 self.put_first(&mut plan, self.named_streams());
             }
         }
+    }
+
+    /// True for a path that is not the maker's own, and for one that would carry the login itself.
+    fn is_guess(&self, candidate: &Candidate) -> bool {
+        let is_known = candidate.maker_id.is_some() || self.is_named(&candidate.url);
+        !is_known || candidate.url.has_placeholders()
     }
 
     /// True when this candidate could neither win nor add a stream that is still missing.
@@ -250,7 +269,7 @@ impl<'a> Run<'a> {
     fn is_shut(&self, url: &StreamUrl) -> bool {
         let is_out = match self.login {
             LoginState::Accepted(_) => false,
-            LoginState::Untried(index) => index >= self.request.credentials.len(),
+            LoginState::Untried(turn) => turn >= self.order.len(),
             LoginState::AllRefused => true,
         };
         is_out && self.asks_for_login(|tried| tried.scheme == url.scheme && tried.port == url.port)
@@ -294,8 +313,10 @@ impl<'a> Run<'a> {
                 return;
             }
         }
-        while let LoginState::Untried(index) = self.login {
-            let Some(login) = self.request.credentials.get(index).cloned() else {
+        while let LoginState::Untried(turn) = self.login {
+            let index = self.order.get(turn).copied();
+            let login = index.and_then(|i| self.request.credentials.get(i)).cloned();
+            let (Some(index), Some(login)) = (index, login) else {
                 if !self.request.credentials.is_empty() {
                     self.login = LoginState::AllRefused;
                 }
@@ -305,7 +326,7 @@ impl<'a> Run<'a> {
                 return;
             }
             // The anonymous answer is replaced by the one that counts.
-            if !needs_login || index > 0 {
+            if !needs_login || turn > 0 {
                 self.tries.pop();
             }
             self.probe(candidate, depth, Some(login)).await;
@@ -314,10 +335,10 @@ impl<'a> Run<'a> {
             };
             match attempt.auth {
                 AuthUse::Accepted => self.login = LoginState::Accepted(index),
-                AuthUse::Refused => self.login = LoginState::Untried(index + 1),
+                AuthUse::Refused => self.login = LoginState::Untried(turn + 1),
                 AuthUse::NotSent if attempt.needs_cleartext_login => return,
                 AuthUse::NotSent if is_auth_failed(attempt) => {
-                    self.login = LoginState::Untried(index + 1)
+                    self.login = LoginState::Untried(turn + 1)
                 }
                 AuthUse::NotSent | AuthUse::SentNoVerdict => return,
             }

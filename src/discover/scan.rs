@@ -367,8 +367,8 @@ fn scope_value(answer: &Match, key: &str) -> Option<String> {
 /// The device's service at the address that answered; devices list others too.
 fn own_address(answer: &Match, ip: IpAddr) -> Option<String> {
     let ours = ip.to_string();
-    let own = answer.xaddrs.iter().find(|address| address.contains(&ours));
-    own.or(answer.xaddrs.first()).cloned()
+    let own = answer.services().find(|address| address.contains(&ours));
+    own.or(answer.services().next()).map(str::to_owned)
 }
 
 fn rtsp_url(

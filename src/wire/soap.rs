@@ -115,7 +115,14 @@ impl Fault {
             "InvalidSecurityToken",
             "InvalidSecurity",
         ];
-        const WORDS: [&str; 4] = ["authoriz", "authoris", "authentic", "password"];
+        const WORDS: [&str; 6] = [
+            "authoriz",
+            "authoris",
+            "authentic",
+            "password",
+            "ws-security",
+            "credential",
+        ];
         let reason = self.reason.to_ascii_lowercase();
         self.codes.iter().any(|code| CODES.contains(&code.as_str()))
             || WORDS.iter().any(|word| reason.contains(word))
@@ -254,6 +261,8 @@ mod tests {
 
         let words = read("<Fault><Code><Value>Sender</Value></Code><Reason><Text>Password digest mismatch</Text></Reason></Fault>").unwrap();
         assert!(words.is_not_authorized());
+        let bare = read("<env:Fault><env:Code><env:Value>env:Sender</env:Value></env:Code><env:Reason><env:Text>WS-Security header required but not provided</env:Text></env:Reason></env:Fault>").unwrap();
+        assert!(bare.is_not_authorized());
 
         let other = read("<Fault><Code><Value>Receiver</Value><Subcode><Value>ter:ActionNotSupported</Value></Subcode></Code></Fault>").unwrap();
         assert!(!other.is_not_authorized());

@@ -34,7 +34,22 @@ impl Match {
             .types
             .iter()
             .any(|t| t.ends_with("NetworkVideoTransmitter") || t.ends_with(":Device"));
-        typed || self.scopes.iter().any(|s| s.starts_with("onvif://"))
+        let named = typed || self.scopes.iter().any(|s| s.starts_with("onvif://"));
+        named && (self.xaddrs.is_empty() || self.services().next().is_some())
+    }
+}
+
+impl Match {
+    /// The addresses that can be a device's service at all: HTTP, and not this machine's own.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        let is_service = |address: &&str| {
+            let rest = address.strip_prefix("http://");
+            let rest = rest.or_else(|| address.strip_prefix("https://"));
+            let host = rest.and_then(|r| r.split('/').next()).unwrap_or_default();
+            let is_own = ["127.", "[::1]", "localhost"];
+            !host.is_empty() && !is_own.iter().any(|own| host.starts_with(own))
+        };
+        self.xaddrs.iter().map(String::as_str).filter(is_service)
     }
 }
 
@@ -108,6 +123,26 @@ mod tests {
 
     /// Prefixes, line breaks and order as three firmwares write them.
     const DUAL_STACK: &str = "<?xml version=\"1.0\"?>\n<SOAP-ENV:Envelope xmlns:SOAP-ENV=\"http://www.w3.org/2003/05/soap-envelope\" xmlns:wsa=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\" xmlns:d=\"http://schemas.xmlsoap.org/ws/2005/04/discovery\"><SOAP-ENV:Body><d:ProbeMatches><d:ProbeMatch><wsa:EndpointReference><wsa:Address>urn:uuid:4d454930-0000-1000-8000-4419b64d0011</wsa:Address></wsa:EndpointReference><d:Types>dn:NetworkVideoTransmitter tds:Device</d:Types><d:Scopes>onvif://www.onvif.org/type/video_encoder\n onvif://www.onvif.org/name/HIKVISION%20DS-2CD2042WD onvif://www.onvif.org/hardware/DS-2CD2042WD</d:Scopes><d:XAddrs>http://192.168.1.64/onvif/device_service http://[2001:db8::7]/onvif/device_service</d:XAddrs><d:MetadataVersion>10</d:MetadataVersion></d:ProbeMatch></d:ProbeMatches></SOAP-ENV:Body></SOAP-ENV:Envelope>\0\0";
+
+    #[test]
+    fn an_address_that_is_none_makes_no_camera() {
+        let answer = |xaddrs: &[&str]| Match {
+            types: vec!["dn:NetworkVideoTransmitter".into()],
+            xaddrs: xaddrs.iter().map(|x| (*x).to_owned()).collect(),
+            ..Match::default()
+        };
+        assert!(answer(&[]).is_onvif());
+        assert!(answer(&["file:///etc/passwd", "http://10.0.0.9/onvif"]).is_onvif());
+        for junk in [
+            "file:///etc/passwd",
+            "http://[::1]:1/",
+            "http://127.0.0.1/x",
+            "http:///x",
+            "x",
+        ] {
+            assert!(!answer(&[junk]).is_onvif(), "{junk}");
+        }
+    }
 
     #[test]
     fn reads_each_address_of_a_dual_stack_camera() {

@@ -21,3 +21,4 @@ mod site;
 mod start;
 mod store_crash;
 mod transfer;
+mod whole_site;

@@ -37,13 +37,13 @@ impl Run<'_> {
             return;
         }
         self.onvif.is_asked = true;
-        let all = 0..self.request.credentials.len();
+        let all = self.order.iter().copied();
         let logins: Vec<usize> = match self.login {
             LoginState::Accepted(first) => {
                 let others = all.filter(|index| *index != first);
                 std::iter::once(first).chain(others).collect()
             }
-            LoginState::Untried(next) => all.skip(next).collect(),
+            LoginState::Untried(turn) => all.skip(turn).collect(),
             LoginState::AllRefused => Vec::new(),
         };
         for index in logins {
@@ -51,12 +51,24 @@ impl Run<'_> {
             match self.explore(login).await {
                 AuthUse::Accepted => {
                     self.onvif.accepted = Some(index);
+                    self.try_next(index);
                     return;
                 }
                 AuthUse::Refused => {}
                 AuthUse::NotSent if self.was_held_back() => {}
                 AuthUse::NotSent | AuthUse::SentNoVerdict => return,
             }
+        }
+    }
+
+    /// What ONVIF accepted is the likeliest for the streams too.
+    fn try_next(&mut self, login: usize) {
+        let LoginState::Untried(turn) = self.login else {
+            return;
+        };
+        let rest = self.order.get_mut(turn..).unwrap_or_default();
+        if let Some(at) = rest.iter().position(|index| *index == login) {
+            rest[..=at].rotate_right(1);
         }
     }
 

@@ -81,6 +81,16 @@ impl Site {
             .unwrap()
     }
 
+    /// The logins that a faulty ONVIF device was sent, one on each line.
+    pub fn logins(&self, device: &str) -> String {
+        let dir = std::env::var_os("OHMVISION_LAN_DIR").map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/lan"),
+            PathBuf::from,
+        );
+        let file = dir.join(&self.prefix).join(format!("{device}.logins"));
+        std::fs::read_to_string(file).unwrap_or_default()
+    }
+
     fn gateway(&self) -> String {
         format!("{}-gw", self.prefix)
     }
@@ -116,10 +126,24 @@ pub struct Device {
     pub fps: f64,
 }
 
-/// Every device that the site can have.
-pub fn devices() -> Vec<Device> {
+/// `tests/lan/site.json`, device by device.
+pub fn entries() -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lan/site.json");
     let site: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    site["devices"].as_array().unwrap().clone()
+}
+
+/// Every device that is a camera, the ONVIF ones too.
+pub fn cameras() -> Vec<Device> {
+    listed(|device| device["streams"][0].is_object())
+}
+
+/// Those without ONVIF: what a site has by default.
+pub fn devices() -> Vec<Device> {
+    listed(|device| device["onvif"].is_null())
+}
+
+fn listed(is_wanted: impl Fn(&Value) -> bool) -> Vec<Device> {
     let text = |v: &Value| v.as_str().unwrap().to_owned();
     let device = |d: &Value| {
         let stream = &d["streams"][0];
@@ -137,10 +161,6 @@ pub fn devices() -> Vec<Device> {
             fps: expected["fps"].as_f64().unwrap(),
         }
     };
-    site["devices"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(device)
-        .collect()
+    let wanted = entries().into_iter().filter(is_wanted);
+    wanted.map(|d| device(&d)).collect()
 }
