@@ -13,6 +13,14 @@ WSDL = os.path.join(os.path.dirname(onvif.__file__), "wsdl")
 ANSWER_S_MAX = 30
 
 
+async def nodes(camera):
+    """Does the device tell of motors at all?"""
+    try:
+        return bool(await (await camera.create_ptz_service()).GetNodes())
+    except onvif.ONVIFError:
+        return False
+
+
 async def theirs(device):
     """What onvif-zeep-async reads."""
     login = device["login"]
@@ -22,16 +30,24 @@ async def theirs(device):
         management = await camera.create_devicemgmt_service()
         information = await management.GetDeviceInformation()
         media = await camera.create_media_service()
-        profiles = {}
-        for profile in await media.GetProfiles():
+        found = await media.GetProfiles()
+        # Ours reads one channel: the first video source.
+        source = found[0].VideoSourceConfiguration.SourceToken
+        profiles, moves = {}, False
+        has_motors = await nodes(camera)
+        for profile in found:
+            if profile.VideoSourceConfiguration.SourceToken != source:
+                continue
             size = profile.VideoEncoderConfiguration.Resolution
             profiles[profile.token] = f"{size.Width}x{size.Height}"
+            moves = moves or (has_motors and profile.PTZConfiguration is not None)
         return {
             "manufacturer": information.Manufacturer,
             "model": information.Model,
             "firmware_version": information.FirmwareVersion,
             "serial_number": information.SerialNumber,
             "profiles": profiles,
+            "moves": moves,
         }
     finally:
         await camera.close()
@@ -48,7 +64,7 @@ def ours(program, device):
     )
     told = json.loads(done.stdout)["onvif"]
     seen = {name: told[name] for name in ("manufacturer", "model", "firmware_version", "serial_number")}
-    return {**seen, "profiles": {p["token"]: p["resolution"] for p in told["profiles"]}}
+    return {**seen, "moves": told["ptz"] is not None, "profiles": {p["token"]: p["resolution"] for p in told["profiles"]}}
 
 
 async def main():
@@ -63,7 +79,7 @@ async def main():
             if other[field] != own[field]:
                 agreed = False
                 print(f"{name}: {field}: onvif-zeep-async says {other[field]!r}, we say {own[field]!r}")
-        print(f"{name}: {own['manufacturer']} {own['model']}, {len(own['profiles'])} profiles")
+        print(f"{name}: {own['manufacturer']} {own['model']}, {len(own['profiles'])} profiles, {'moves' if own['moves'] else 'fixed'}")
     sys.exit(0 if agreed else 1)
 
 
