@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::arp::Seen;
 use super::interfaces::Interface;
@@ -25,6 +25,8 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(1200);
 /// Reading the table costs: after the last datagram the pauses between two looks grow.
 const LOOK_FIRST: Duration = Duration::from_millis(40);
 const LOOK_LAST: Duration = Duration::from_millis(400);
+/// A socket whose buffer is full takes nothing for seconds.
+const SEND_LIMIT: Duration = Duration::from_millis(20);
 /// A host for which the table had no room is tried this often.
 const TRIES_MAX: u32 = 8;
 
@@ -38,17 +40,18 @@ pub async fn sweep(
     pace: &Pace,
     tell: impl Fn(Seen) + Sync,
 ) -> io::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     let mut left: VecDeque<(Ipv4Addr, u32)> = hosts.into_iter().map(|host| (host, 1)).collect();
     let mut waiting = Waiting::default();
     let mut pause = LOOK_FIRST;
     while !(left.is_empty() && waiting.hosts.is_empty()) {
+        // A new one each time: datagrams to the dead fill its buffer for three seconds.
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         while waiting.hosts.len() < WAITING_MAX
             && let Some((host, tries)) = left.pop_front()
         {
             pace.turn().await;
             // Whether it went out is seen in the table: a full one drops the datagram without a word.
-            let _ = socket.send_to(&[], (host, PORT)).await;
+            let _ = timeout(SEND_LIMIT, socket.send_to(&[], (host, PORT))).await;
             waiting.hosts.insert(host, (Instant::now(), tries));
             pause = LOOK_FIRST;
         }
