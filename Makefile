@@ -1,5 +1,5 @@
 # The words that run everything, the same for people and CI.
-.PHONY: build check test bench lan-up lan-down
+.PHONY: build check test bench cross deb test-arm vm-test lan-up lan-down
 
 build:
 	cargo build --release
@@ -17,6 +17,22 @@ test:
 # Each figure beside its goal, ours and the peer in one run.
 bench:
 	tests/bench/run
+
+# The program for 64-bit and 32-bit ARM boards, in target/cross.
+cross:
+	cross/build
+
+# Packages for amd64, arm64 and armhf, in target/deb.
+deb:
+	packaging/build
+
+# The suites as the boards run them, under qemu-user.
+test-arm:
+	tests/arm/run
+
+# The package on Debian machines that boot: systemd, its sandbox, limits, power cuts. VM_ARCH=amd64 for one of them.
+vm-test:
+	tests/vm/run
 
 # A site of real cameras in network namespaces, to try things by hand.
 lan-up:

@@ -4,10 +4,12 @@ mod camera;
 mod client;
 mod config;
 mod detect;
+mod doctor;
 mod fingerprint;
 mod health;
 mod logins;
 mod probe;
+mod reset_identity;
 mod run;
 mod scan;
 mod setup;
@@ -67,6 +69,10 @@ enum Command {
     Config(ConfigArgs),
     /// Show how the API's certificate is recognised.
     Fingerprint(FingerprintArgs),
+    /// Tell what this board lacks: rights, multicast, time, room; exit 1 if something does.
+    Doctor(doctor::DoctorArgs),
+    /// Take the identity out of a copied state directory; the next start makes its own.
+    ResetIdentity(reset_identity::ResetIdentityArgs),
     /// Print the description of the API (OpenAPI 3.1).
     Openapi,
     /// Print the completions of a shell: `source <(ohmvision completions bash)`.
@@ -202,6 +208,11 @@ struct FingerprintArgs {
     json: bool,
 }
 
+/// The command line as data, for man pages and completions.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Reads the command line and runs it.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
@@ -220,6 +231,8 @@ pub fn main() -> ExitCode {
         Command::Token(args) => one_shot(token::run(&args)),
         Command::Config(args) => config::run(&args.command),
         Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::ResetIdentity(args) => reset_identity::run(&args),
         Command::Openapi => {
             out(crate::api::openapi::DOCUMENT.trim_end());
             Exit::Ok

@@ -11,8 +11,9 @@ use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTa
 use redb::{Key, TableDefinition, Value, WriteTransaction};
 
 use super::error::{Fault, StoreError};
+use super::identity;
 use super::tables::{self, META, SCHEMA, meta};
-use super::vault::{self, KeyFile, Vault};
+use super::vault::{KeyFile, Vault};
 
 const CACHE_BYTES: usize = 1024 * 1024;
 const DATABASE: &str = "ohmvision.redb";
@@ -148,15 +149,22 @@ impl StateDir {
         }
         let db = self.open()?;
         let db = migrate(db, self, SCHEMA, MIGRATIONS)?;
-        let check = |db: &Database| -> Result<bool, Fault> {
+        let check_value = |db: &Database| -> Result<Option<Vec<u8>>, Fault> {
             let table = db.begin_read()?.open_table(META)?;
-            let value = table.get(meta::VAULT_CHECK)?;
-            Ok(value.is_none_or(|v| vault.is_right_for(v.value())))
+            Ok(table.get(meta::VAULT_CHECK)?.map(|v| v.value().to_vec()))
         };
-        match check(&db).map_err(|f| self.error(f))? {
-            true => Ok((db, vault, is_new)),
-            false => Err(key.wrong()),
-        }
+        let found = check_value(&db).map_err(|f| self.error(f))?;
+        let vault = match found {
+            Some(value) if !vault.is_right_for(&value) => {
+                identity::finish_renewal(key, &value)?.ok_or_else(|| key.wrong())?
+            }
+            _ => vault,
+        };
+        let vault = match identity::is_missing(&db).map_err(|f| self.error(f))? {
+            true => identity::renew(&db, self, key, vault)?,
+            false => vault,
+        };
+        Ok((db, vault, is_new))
     }
 
     /// Opens an existing database and verifies it. redb may panic on damage that a plain open does
@@ -181,14 +189,9 @@ impl StateDir {
     fn create(&self, vault: &Vault) -> Result<(), StoreError> {
         self.build(&self.database(), |txn| {
             tables::create_all(txn)?;
-            let mut random = [0; 22];
-            vault::fill_random(&mut random);
-            let (gateway, store) = random.split_at(6);
-            let hex: String = gateway.iter().map(|b| format!("{b:02x}")).collect();
+            identity::write_new(txn)?;
             let mut table = txn.open_table(META)?;
             table.insert(meta::SCHEMA, SCHEMA.to_le_bytes().as_slice())?;
-            table.insert(meta::GATEWAY_ID, format!("gw-{hex}").as_bytes())?;
-            table.insert(meta::STORE_ID, store)?;
             table.insert(meta::GENERATION, 1u64.to_le_bytes().as_slice())?;
             table.insert(meta::VAULT_CHECK, vault.check_value().as_slice())?;
             Ok(())

@@ -9,6 +9,7 @@
 //! | `ohmvision.redb` | everything; passwords sealed |
 //! | `ohmvision.journal` | transitions since the last hour, see `journal` |
 //! | `vault.key` | the key of the passwords, unless it comes from elsewhere |
+//! | `vault.key-next` | its successor while a copied store gets an identity of its own |
 //! | `ohmvision.lock` | held while a process uses the directory |
 //! | `ohmvision.redb.backup-<unix>` | the configuration without history, the last two |
 //! | `ohmvision.redb.v<schema>-<unix>` | the whole file before a migration |
@@ -18,6 +19,7 @@ mod error;
 mod events;
 mod file;
 mod history;
+mod identity;
 mod journal;
 mod pack;
 mod records;
@@ -40,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::StoreError;
 pub use events::{EventFilter, EventPage};
 pub use history::Beat;
+pub use identity::{Kept, reset_identity};
 pub use records::{BrakeRow, Loaded, TokenRow};
 
 use self::error::Fault;

@@ -10,7 +10,7 @@ use crate::model::{ConnectionConfig, EventKind, Secret, Timestamp};
 const NOW_S: u32 = 1_800_000_000;
 const HOUR: u32 = NOW_S / HOUR_S;
 
-fn camera(id: u32) -> Camera {
+pub(super) fn camera(id: u32) -> Camera {
     Camera {
         id: CameraId(id),
         uid: Uuid::from_u128(0x1000 + u128::from(id)),
@@ -41,14 +41,14 @@ fn camera(id: u32) -> Camera {
     }
 }
 
-fn secrets(id: u32) -> CameraSecrets {
+pub(super) fn secrets(id: u32) -> CameraSecrets {
     CameraSecrets {
         password: Some(Secret::new(format!("canary-{id}"))),
         onvif_password: None,
     }
 }
 
-fn event(id: u32, camera: Option<u32>, kind: EventKind) -> Event {
+pub(super) fn event(id: u32, camera: Option<u32>, kind: EventKind) -> Event {
     Event {
         id: Uuid::from_u128(id.into()),
         time: Timestamp::from_unix_s(i64::from(NOW_S + id)),
@@ -78,7 +78,7 @@ fn sample(at_unix_s: u32) -> RawSample {
     }
 }
 
-fn open(dir: &Path) -> (Store, Loaded) {
+pub(super) fn open(dir: &Path) -> (Store, Loaded) {
     Store::open(OpenOptions::new(dir)).unwrap()
 }
 

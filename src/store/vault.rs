@@ -25,7 +25,8 @@ const CHECK_TEXT: &[u8] = b"ohmvision";
 /// Where the key comes from, and whether it may be made when it is not there.
 pub(super) struct KeyFile {
     pub path: PathBuf,
-    may_create: bool,
+    /// It is our own file, not one of the operator's.
+    pub may_create: bool,
 }
 
 impl KeyFile {
@@ -105,7 +106,21 @@ impl KeyFile {
         Ok(Vault { key })
     }
 
-    fn create(&self) -> Result<Vault, StoreError> {
+    /// Where the next key waits until the store is sealed with it.
+    pub fn beside(&self) -> Self {
+        Self {
+            path: self.path.with_extension("key-next"),
+            may_create: false,
+        }
+    }
+
+    /// Puts the key that waits beside into its place.
+    pub fn take_beside(&self) -> io::Result<()> {
+        fs::rename(self.beside().path, &self.path)?;
+        super::file::sync_dir(&self.path)
+    }
+
+    pub fn create(&self) -> Result<Vault, StoreError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         fill_random(&mut *key);
         let mut text = Zeroizing::new(String::with_capacity(2 * KEY_LEN + 1));

@@ -1,5 +1,6 @@
 //! Thin wrappers over the operating system; the only place for `unsafe`.
 
+pub mod board;
 pub mod neighbours;
 pub mod notify;
 pub mod packet;

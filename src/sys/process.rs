@@ -1,13 +1,13 @@
 //! What this process asks of the kernel and the C library for itself.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 /// Open files that a busy site may need.
-const FILES_WANTED: u64 = 4096;
+const FILES_WANTED: rlim_t = 4096;
 /// The kernel writes no core file of less than a page, and with a limit of exactly 1 it starts no
 /// crash collector behind a pipe either (core(5)). PR_SET_DUMPABLE would do the same, but gives
 /// /proc/PID to root: then nobody else can measure the daemon's memory.
-const NO_CORE_BYTES: u64 = 1;
+const NO_CORE_BYTES: rlim_t = 1;
 
 /// No core dumps (secrets would lie in them), enough files for many cameras, a small resident set.
 /// Each is an improvement and none a need: where the system refuses, it stays as it was.
