@@ -16,9 +16,8 @@ use crate::discover::scan::Device;
 use crate::site::{DISCOVER_WINDOW, NewsCursor, ScanRequest, Site};
 use crate::sys::packet;
 
-/// Methods of the contract; those that are not built yet are refused by name.
+/// Methods of the contract.
 const METHODS: [&str; 6] = ["arp", "tcp", "ws_discovery", "ssdp", "mdns", "vendor"];
-const BUILT: [&str; 3] = ["arp", "tcp", "ws_discovery"];
 const LIST_MAX: usize = 64;
 /// What happens within this time is told together.
 const PACE: Duration = Duration::from_millis(200);
@@ -72,11 +71,6 @@ pub fn start(context: &Context, body: &Value) -> Result<Response, Problem> {
     for method in &methods {
         if !METHODS.contains(&method.as_str()) {
             fields.error("methods", not_one_of(method, METHODS.into_iter()));
-        } else if !BUILT.contains(&method.as_str()) {
-            fields.error(
-                "methods",
-                format!("`{method}` is not built yet; use arp, tcp and ws_discovery"),
-            );
         }
     }
     let ports: Vec<u16> = fields

@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::policy::networks::scan_networks;
 use crate::probe::Limits;
 use crate::vendor::Catalogue;
+use crate::wire::discovery;
 
 /// Hosts of one scan, as the daemon's default.
 const HOSTS_MAX: u64 = 4096;
@@ -55,6 +56,21 @@ enum Method {
     Arp,
     Tcp,
     WsDiscovery,
+    Ssdp,
+    Mdns,
+    /// The makers' own.
+    Vendor,
+}
+
+impl Method {
+    fn of(asked: discovery::Method) -> Self {
+        match asked {
+            discovery::Method::WsDiscovery => Self::WsDiscovery,
+            discovery::Method::Ssdp => Self::Ssdp,
+            discovery::Method::Mdns => Self::Mdns,
+            discovery::Method::Vendor => Self::Vendor,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -73,8 +89,9 @@ pub async fn scan(args: &ScanArgs) -> Exit {
     {
         return fail(Exit::Usage, &format!("there is no interface {missing}"));
     }
-    chosen
-        .retain(|i| i.scannable && (args.interface.is_empty() || args.interface.contains(&i.name)));
+    chosen.retain(|i| {
+        i.can_multicast() && (args.interface.is_empty() || args.interface.contains(&i.name))
+    });
     let own: Vec<String> = chosen
         .iter()
         .flat_map(|i| &i.ipv4)
@@ -104,7 +121,10 @@ pub async fn scan(args: &ScanArgs) -> Exit {
         usual_ports: args.port.is_empty(),
         arp: wants(Method::Arp),
         tcp: wants(Method::Tcp),
-        ws_discovery: wants(Method::WsDiscovery),
+        methods: discovery::Method::ALL
+            .into_iter()
+            .filter(|asked| wants(Method::of(*asked)))
+            .collect(),
         identify: !args.no_identify,
         window: SCAN_WINDOW,
         rates: Rates::default(),
@@ -114,7 +134,7 @@ pub async fn scan(args: &ScanArgs) -> Exit {
 
 pub async fn discover(args: &DiscoverArgs) -> Exit {
     let mut chosen = interfaces::list();
-    chosen.retain(|i| i.scannable);
+    chosen.retain(interfaces::Interface::can_multicast);
     let plan = Plan {
         networks: Vec::new(),
         interfaces: chosen,
@@ -122,7 +142,7 @@ pub async fn discover(args: &DiscoverArgs) -> Exit {
         usual_ports: false,
         arp: false,
         tcp: false,
-        ws_discovery: true,
+        methods: vec![discovery::Method::WsDiscovery],
         identify: false,
         window: DISCOVER_WINDOW,
         rates: Rates::default(),

@@ -11,7 +11,7 @@ use crate::brake::Errand;
 use crate::model::{DeviceInformation, ErrorCode, Scheme, StreamRole, StreamUrl};
 use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust, http};
 use crate::sys::neighbours;
-use crate::vendor::{Hint, Maker, Strength, parse_mac};
+use crate::vendor::{Catalogue, Hint, Maker, Strength, parse_mac};
 
 /// Longest text of a device that is repeated as evidence, characters.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -64,7 +64,9 @@ impl<'c> Identity<'c> {
         open: &[u16],
         deadline: Instant,
     ) {
-        if let Some(mac) = neighbours::mac_of(ip) {
+        if self.mac.is_none()
+            && let Some(mac) = neighbours::mac_of(ip)
+        {
             let hint = parse_mac(&mac).and_then(|mac| detector.catalogue.by_oui(mac));
             self.note("mac", format!("mac {mac}"), hint);
             self.mac = Some(mac);
@@ -76,12 +78,18 @@ impl<'c> Identity<'c> {
             }
             match port_kind(*port) {
                 PortKind::Rtsp(scheme) => {
-                    self.read_rtsp(detector, &target(detector, scheme, host, *port, remaining))
-                        .await
+                    self.read_rtsp(
+                        detector,
+                        &anonymous(detector, scheme, host, *port, remaining),
+                    )
+                    .await
                 }
                 PortKind::Http(scheme) => {
-                    self.read_http(detector, &target(detector, scheme, host, *port, remaining))
-                        .await
+                    self.read_http(
+                        detector,
+                        &anonymous(detector, scheme, host, *port, remaining),
+                    )
+                    .await
                 }
                 PortKind::Onvif | PortKind::Unknown => {}
             }
@@ -119,7 +127,7 @@ impl<'c> Identity<'c> {
         let Some(candidate) = first.filter(|_| !remaining.is_zero()) else {
             return;
         };
-        let mut look = target(
+        let mut look = anonymous(
             detector,
             candidate.url.scheme,
             host,
@@ -186,6 +194,14 @@ impl<'c> Identity<'c> {
             banner.realm.as_deref(),
             banner.title.as_deref(),
         );
+        if let Some(subject) = &banner.certificate {
+            let hint = by_subject(&detector.catalogue, subject);
+            self.note(
+                "tls",
+                format!("certificate{}", shown([("subject", Some(subject))])),
+                hint,
+            );
+        }
         let hint = detector.catalogue.by_http(server, realm, title);
         let seen = shown([("server", server), ("realm", realm), ("title", title)]);
         self.note("http", format!("http port {}{seen}", target.url.port), hint);
@@ -244,8 +260,20 @@ impl<'c> Identity<'c> {
     }
 }
 
+/// By the common name of a certificate: as the catalogue has it, else by a maker's name in it.
+fn by_subject<'c>(catalogue: &'c Catalogue, subject: &str) -> Option<Hint<'c>> {
+    let listed = catalogue.by_tls_subject(&format!("CN={subject}"));
+    listed.or_else(|| {
+        let named = catalogue.by_vendor_name(subject)?;
+        Some(Hint {
+            strength: Strength::Medium,
+            ..named
+        })
+    })
+}
+
 /// An anonymous look at the root of one port.
-fn target(
+pub fn anonymous(
     detector: &Detector,
     scheme: Scheme,
     host: &str,
@@ -276,7 +304,7 @@ fn target(
 }
 
 /// `, server "Hikvision-Webs", realm "..."`; nothing for what the device does not say.
-fn shown<const N: usize>(texts: [(&str, Option<&str>); N]) -> String {
+pub fn shown<const N: usize>(texts: [(&str, Option<&str>); N]) -> String {
     let said = texts
         .into_iter()
         .filter_map(|(name, text)| Some((name, text.filter(|t| !t.is_empty())?)));
@@ -293,7 +321,6 @@ fn shown<const N: usize>(texts: [(&str, Option<&str>); N]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vendor::Catalogue;
 
     #[test]
     fn two_sources_that_agree_are_surer_than_one() {
@@ -327,6 +354,23 @@ mod tests {
             catalogue.by_http(None, Some("Login to 6A02F1C3PAG0012"), None),
         );
         assert_eq!(identity.confidence(), 0.9);
+    }
+
+    #[test]
+    fn certificates_name_their_maker() {
+        let catalogue = Catalogue::builtin();
+        let maker = |subject| {
+            by_subject(&catalogue, subject).map(|h| (h.maker.id().to_owned(), h.strength))
+        };
+        assert_eq!(
+            maker("www.hikvision.com"),
+            Some(("hikvision".to_owned(), Strength::Medium))
+        );
+        assert_eq!(
+            maker("camera.ubnt.dev"),
+            Some(("ubiquiti".to_owned(), Strength::Strong))
+        );
+        assert_eq!(maker("localhost"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::model::{ConnectionType, Credentials, StreamUrl};
 
 pub use engine::{Detection, Detector, is_detectable};
-pub use identity::Identity;
+pub use identity::{Identity, anonymous, shown};
 pub use plan::{PortKind, port_kind};
 pub use report::{
     AttemptError, AttemptReport, DetectReport, DeviceReport, OnvifReport, ProfileReport,

@@ -54,6 +54,11 @@ impl Capture {
         }))
     }
 
+    /// Name of the interface.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The next answer from outside the interface's networks; those from inside reach the ordinary
     /// sockets. Nothing is lost when the wait is broken off.
     ///

@@ -1,7 +1,7 @@
 //! This machine's interfaces and the networks behind them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -31,6 +31,23 @@ impl Interface {
     /// The hardware address, where it has one of Ethernet.
     pub fn hardware(&self) -> Option<Mac> {
         self.mac.as_deref().and_then(vendor::parse_mac).map(Mac)
+    }
+
+    /// Where multicast can be sent: up, no loopback, with a network of IPv4 or an address on the link.
+    pub fn can_multicast(&self) -> bool {
+        self.is_up && (self.scannable || self.link_local().is_some())
+    }
+
+    /// Its IPv6 address on the link.
+    pub fn link_local(&self) -> Option<Ipv6Addr> {
+        let all = self.ipv6.iter().filter_map(|text| text.parse().ok());
+        all.into_iter().find(Ipv6Addr::is_unicast_link_local)
+    }
+
+    /// All of its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v6 = self.ipv6.iter().filter_map(|text| text.parse().ok());
+        self.ipv4.iter().map(|net| net.address.into()).chain(v6)
     }
 
     /// Is this address in one of the interface's networks?

@@ -1,14 +1,18 @@
 //! Finds what is on the networks. No login is ever sent from here.
 
 pub mod arp;
+pub mod ask;
 pub mod capture;
 pub mod echo;
+pub mod hello;
+mod identify;
 pub mod interfaces;
-pub mod multicast;
+mod merge;
 pub mod pace;
 pub mod ports;
 pub mod scan;
 pub mod sweep;
 pub mod targets;
 pub mod touch;
+pub mod udp;
 pub mod unicast;

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 
 use super::arp::{self, Ask, Seen};
 use super::interfaces::Interface;
-use super::multicast::Answer;
 use super::pace::{Pace, Rates};
 use super::ports::Dialler;
 use super::scan::Told;
@@ -85,15 +84,6 @@ impl Host {
             off_subnet: false,
             found_by,
             evidence: Vec::new(),
-        }
-    }
-
-    pub fn of_answer(answer: &Answer) -> Self {
-        Self {
-            interface: answer.interface.clone(),
-            mac: answer.mac,
-            off_subnet: answer.off_subnet,
-            ..Self::at(SocketAddr::new(answer.from, 0), "ws_discovery")
         }
     }
 }

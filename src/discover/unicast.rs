@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use uuid::Uuid;
 
-use super::multicast::Answer;
+use super::ask::{self, Heard, Sender};
 use super::pace::Pace;
 use crate::policy::networks::AllowedNetworks;
+use crate::wire::discovery::Protocol;
 use crate::wire::wsd;
 
 /// Answers that are kept: they can be forged.
@@ -25,7 +26,7 @@ pub async fn discover(
     networks: &Arc<AllowedNetworks>,
     pace: &Pace,
     window: Duration,
-) -> io::Result<Vec<Answer>> {
+) -> io::Result<Vec<Heard>> {
     if hosts.is_empty() {
         return Ok(Vec::new());
     }
@@ -56,14 +57,13 @@ pub async fn discover(
         };
         if found.len() < ANSWERS_MAX && hosts.contains(&from.ip()) {
             let bytes = buffer.get(..length).unwrap_or_default();
-            let matches = wsd::parse(bytes).unwrap_or_default();
-            found.extend(matches.into_iter().map(|device| Answer {
-                from: from.ip(),
+            let sender = Sender {
+                ip: from.ip(),
                 interface: None,
                 mac: None,
                 off_subnet: false,
-                device,
-            }));
+            };
+            found.extend(ask::decode(Protocol::ws_discovery(), bytes, &sender));
         }
     }
 }

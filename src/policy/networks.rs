@@ -53,6 +53,17 @@ impl Network {
             .map(move |n| IpAddr::V4((first.wrapping_add(n)).into()))
     }
 
+    /// The address that all hosts of an IPv4 network hear; none in a /31 or /32.
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        match self.address {
+            IpAddr::V4(ip) if self.prefix < 31 => {
+                let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                Some((u32::from(ip) | hosts).into())
+            }
+            _ => None,
+        }
+    }
+
     pub fn is_ipv4(&self) -> bool {
         self.address.is_ipv4()
     }

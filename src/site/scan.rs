@@ -18,6 +18,7 @@ use crate::discover::scan::{self, Device, PORTS, Plan, Told};
 use crate::discover::sweep::HostSweep;
 use crate::model::{CameraId, Event, EventKind, Timestamp};
 use crate::policy::networks::scan_networks;
+use crate::wire::discovery::Method;
 
 /// Devices in one portion of news.
 const NEWS_MAX: usize = 32;
@@ -307,7 +308,7 @@ impl Site {
             usual_ports: false,
             arp: false,
             tcp: false,
-            ws_discovery: true,
+            methods: vec![Method::WsDiscovery],
             identify: false,
             window,
             rates: settings.scan.rates,
@@ -403,7 +404,10 @@ impl Site {
             usual_ports: request.ports.is_empty(),
             arp: wants("arp"),
             tcp: wants("tcp"),
-            ws_discovery: wants("ws_discovery"),
+            methods: Method::ALL
+                .into_iter()
+                .filter(|method| wants(method.name()))
+                .collect(),
             identify: request.identify,
             window: scan.window,
             rates: scan.rates,
@@ -434,7 +438,8 @@ fn chosen_interfaces(names: &[String]) -> Result<Vec<Interface>, SiteError> {
             message,
         });
     }
-    let is_chosen = |i: &Interface| i.scannable && (names.is_empty() || names.contains(&i.name));
+    let is_chosen =
+        |i: &Interface| i.can_multicast() && (names.is_empty() || names.contains(&i.name));
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 

@@ -4,9 +4,12 @@
 use uuid::Uuid;
 
 use super::xml::{Step, XmlError, walk};
+use crate::model::percent_decode;
 
 /// Multicast address of WS-Discovery over IPv4.
 pub const GROUP_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(239, 255, 255, 250);
+/// The same over IPv6, on the link of one interface.
+pub const GROUP_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x0c);
 pub const PORT: u16 = 3702;
 /// Datagrams larger than this are not read.
 pub const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
@@ -23,6 +26,8 @@ pub struct Match {
     pub scopes: Vec<String>,
     /// Addresses of its device service, in its own order.
     pub xaddrs: Vec<String>,
+    /// It comes, by itself: just started, or its address changed.
+    pub is_hello: bool,
     /// It is leaving.
     pub is_bye: bool,
 }
@@ -50,6 +55,18 @@ impl Match {
             !host.is_empty() && !is_own.iter().any(|own| host.starts_with(own))
         };
         self.xaddrs.iter().map(String::as_str).filter(is_service)
+    }
+
+    /// `onvif://www.onvif.org/hardware/DS-2CD%202` -> `DS-2CD 2` for `hardware`.
+    pub fn scope(&self, key: &str) -> Option<String> {
+        const START: &str = "onvif://www.onvif.org/";
+        self.scopes.iter().find_map(|scope| {
+            let value = scope
+                .strip_prefix(START)?
+                .strip_prefix(key)?
+                .strip_prefix('/')?;
+            Some(percent_decode(value))
+        })
     }
 }
 
@@ -85,9 +102,10 @@ pub fn parse(datagram: &[u8]) -> Result<Vec<Match>, XmlError> {
     let end = datagram.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1);
     walk(&datagram[..end], |step| match step {
         Step::Open(path) if is_body(path.last()) => {
-            let is_bye = path.last().is_some_and(|name| name == "Bye");
+            let is = |wanted: &str| path.last().is_some_and(|name| name == wanted);
             found.push(Match {
-                is_bye,
+                is_hello: is("Hello"),
+                is_bye: is("Bye"),
                 ..Match::default()
             });
         }

@@ -9,6 +9,7 @@
 mod harness;
 
 mod cli;
+mod discovery;
 mod examples;
 mod faults;
 mod follow;

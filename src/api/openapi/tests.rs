@@ -331,6 +331,7 @@ fn cameras_health_and_events_fit() {
 fn devices_and_tokens_fit() {
     let device = crate::discover::scan::Device {
         ip: "192.168.1.100".parse().unwrap(),
+        addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
         mac: None,
         vendor: None,
         manufacturer: Some("Hikvision".to_owned()),

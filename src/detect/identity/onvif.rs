@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Identity, shown, target};
+use super::{Identity, anonymous, shown};
 use crate::brake::Errand;
 use crate::detect::Detector;
 use crate::detect::plan::{PortKind, port_kind};
@@ -30,7 +30,7 @@ impl<'c> Identity<'c> {
                 return;
             }
             let limit = LOOK_LIMIT.min(remaining);
-            let mut look = target(detector, Scheme::Onvif, host, port, limit);
+            let mut look = anonymous(detector, Scheme::Onvif, host, port, limit);
             look.url.path = path.unwrap_or(DEVICE_SERVICE).to_owned();
             let errand = Errand {
                 locks: self.locks_accounts(),

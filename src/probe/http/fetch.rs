@@ -1,6 +1,7 @@
 //! One picture, and the banner of a web server.
 
 use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
 use hyper::header::{SERVER, WWW_AUTHENTICATE};
 use tokio::time::timeout;
 
@@ -62,6 +63,34 @@ pub struct HttpBanner {
     pub realm: Option<String>,
     /// The page's title, at most 128 bytes.
     pub title: Option<String>,
+    /// Common name of its certificate.
+    pub certificate: Option<String>,
+}
+
+/// One anonymous GET of a document of at most `bytes_max` bytes, within the limit of one answer.
+/// Follows no redirect; anything that fails, and a longer document, is `None`.
+pub async fn document(target: &Target, bytes_max: usize) -> Option<Vec<u8>> {
+    let read = async {
+        let mut log = Transcript::new();
+        let clock = Clock::start(target);
+        let link = Link::open(target, &mut log, &clock).await.ok()?;
+        let until = clock.until(target.limits.answer);
+        let path = target.url.wire_path(None);
+        let answer = link.get(&path, None, &log, until).await.ok()?;
+        if answer.status() != StatusCode::OK {
+            return None;
+        }
+        let mut body = answer.into_bounded_body(bytes_max + 1);
+        let mut document = Vec::new();
+        while let Chunk::Data(data) = body.chunk(&log, until).await.ok()? {
+            if document.len() + data.len() > bytes_max {
+                return None;
+            }
+            document.extend_from_slice(&data);
+        }
+        Some(document)
+    };
+    timeout(target.limits.answer, read).await.ok().flatten()
 }
 
 /// One anonymous GET of the target's path, within the limit of one answer. Follows no redirect.
@@ -79,6 +108,10 @@ async fn read_banner(target: &Target) -> Option<HttpBanner> {
     let link = Link::open(target, &mut log, &clock).await.ok()?;
     let until = clock.until(target.limits.answer);
     let path = target.url.wire_path(None);
+    let certificate = link
+        .certificate
+        .as_ref()
+        .and_then(|facts| facts.subject.clone());
     let answer = link.get(&path, None, &log, until).await.ok()?;
     let challenge = Challenge::choose(answer.headers(WWW_AUTHENTICATE)).ok();
     let mut banner = HttpBanner {
@@ -86,6 +119,7 @@ async fn read_banner(target: &Target) -> Option<HttpBanner> {
         server: answer.header_short(SERVER),
         realm: challenge.map(|c| short(c.realm.as_bytes())),
         title: None,
+        certificate,
     };
     let mut body = answer.into_bounded_body(BANNER_BODY_BYTES_MAX);
     let mut page = Vec::new();

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-pub use fetch::{HttpBanner, banner, fetch_jpeg};
+pub use fetch::{HttpBanner, banner, document, fetch_jpeg};
 
 use self::film::Film;
 use super::net::{self, Connection};

@@ -1,9 +1,11 @@
 //! A site of real cameras: `tests/lan/lan` with a prefix of its own, taken down at the end.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -91,6 +93,62 @@ impl Site {
         std::fs::read_to_string(file).unwrap_or_default()
     }
 
+    /// A bare host on the LAN with this address and more of them, such as `10.77.0.9/24`.
+    pub fn host(&self, name: &str, ip: &str, more: &[String]) {
+        let args = ["host", "--prefix", &self.prefix, "--ip", ip, name];
+        let out = lan().args(args).output().unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        for address in more {
+            self.address(name, address);
+        }
+    }
+
+    /// Gives a host one more address.
+    pub fn address(&self, name: &str, address: &str) {
+        let namespace = format!("{}-{name}", self.prefix);
+        let added = Command::new("ip")
+            .args(["-n", &namespace, "addr", "add", address, "dev", "eth0"])
+            .status()
+            .unwrap();
+        assert!(added.success(), "{address} on {name}");
+    }
+
+    /// Waits until the kernel is sure that nobody else has the host's IPv6 address (RFC 4862, 5.4).
+    pub fn settled(&self, name: &str) {
+        let namespace = format!("{}-{name}", self.prefix);
+        super::wait_for("IPv6 settles", Duration::from_secs(10), || {
+            let list = |more: &[&str]| {
+                let mut ip = Command::new("ip");
+                ip.args([
+                    "-n", &namespace, "-6", "addr", "show", "dev", "eth0", "scope", "link",
+                ]);
+                ip.args(more).output().unwrap().stdout
+            };
+            (!list(&[]).is_empty() && list(&["tentative"]).is_empty()).then_some(())
+        });
+    }
+
+    /// Starts `tests/lan/searched.py` on a host and waits until it listens.
+    pub fn searched(&self, name: &str, args: &[&str]) -> Searched {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lan/searched.py");
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &format!("{}-{name}", self.prefix)])
+            .args(["/usr/bin/python3", "-B"])
+            .arg(script)
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let lines = out.lines().map(Result::unwrap);
+        let before = lines.take_while(|line| line != "ready").collect();
+        Searched { child, before }
+    }
+
     fn gateway(&self) -> String {
         format!("{}-gw", self.prefix)
     }
@@ -101,6 +159,20 @@ impl Site {
         // SAFETY: a system call on a descriptor that is open; it changes this thread alone.
         let moved = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
         assert_eq!(moved, 0, "setns: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// Cameras that answer searches; they end with this.
+pub struct Searched {
+    child: Child,
+    /// What they printed before they listened.
+    pub before: Vec<String>,
+}
+
+impl Drop for Searched {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -163,6 +163,7 @@ async fn a_banner_needs_no_login() {
         server: Some("Boa/0.94".to_owned()),
         realm: Some("cam".to_owned()),
         title: Some("IP Camera".to_owned()),
+        certificate: None,
     };
     assert_eq!((got, camera.logins()), (want, 0));
 
