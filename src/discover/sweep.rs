@@ -173,7 +173,7 @@ fn listen(
                 Ok(found) => found.into_iter().for_each(|host| {
                     let _ = tell_v6.try_send(Heard::Ipv6(index, host));
                 }),
-                Err(error) => tracing::warn!("no IPv6 sweep on {}: {error}", interface.name),
+                Err(error) => tracing::debug!("no IPv6 sweep on {}: {error}", interface.name),
             }
         });
         let tell = tell.clone();

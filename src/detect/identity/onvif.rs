@@ -11,7 +11,7 @@ use crate::vendor::{Catalogue, Field};
 use crate::wire::onvif::address::DEVICE_SERVICE;
 
 /// Longest look at one port: most of those that do not answer at once never do.
-const LOOK_LIMIT: Duration = Duration::from_secs(3);
+const LOOK_LIMIT: Duration = Duration::from_millis(1500);
 
 impl<'c> Identity<'c> {
     /// Asks each open port that may speak ONVIF for its clock, up to the first that does.
