@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::records::refuse_duplicate;
 use super::{BATCH_AT_ONCE, CameraDraft, PasswordChange, Site, SiteError, lock};
-use crate::detect::{DetectRequest, Detection};
+use crate::detect::{DetectRequest, Detection, DeviceReport};
 use crate::model::{CameraId, ConnectionType, Credentials, ErrorCode};
 
 /// Time for one device.
@@ -221,7 +221,8 @@ impl Site {
             channel: 1,
             cleartext_login: request.allow_cleartext,
         };
-        let detection = self.detector().detect(&wanted).await;
+        let mut detection = self.detector().detect(&wanted).await;
+        self.add_what_scans_saw(ip, &mut detection.report.device);
         let has_logins = !request.credentials.is_empty();
         match why_left_out(&detection, has_logins) {
             None => Ok((host, detection)),
@@ -231,6 +232,27 @@ impl Site {
                 ..AdoptRow::left_out(&host, code, reason)
             })),
         }
+    }
+
+    /// What discovery told of the device and the detection did not, ONVIF's scopes first of all.
+    fn add_what_scans_saw(&self, ip: IpAddr, device: &mut DeviceReport) {
+        let Some(seen) = self.seen_at(ip) else { return };
+        if device.mac.is_some() && seen.mac.is_some() && device.mac != seen.mac {
+            return;
+        }
+        let fill = |slot: &mut Option<String>, found: Option<String>| {
+            if slot.is_none() {
+                *slot = found;
+            }
+        };
+        if device.manufacturer_id.is_none() && seen.manufacturer_id.is_some() {
+            device.manufacturer = seen.manufacturer;
+            device.manufacturer_id = seen.manufacturer_id;
+        }
+        fill(&mut device.model, seen.model);
+        fill(&mut device.firmware_version, seen.firmware_version);
+        fill(&mut device.serial_number, seen.serial_number);
+        fill(&mut device.mac, seen.mac);
     }
 
     /// Stores one detected camera, unless it is there under another address.

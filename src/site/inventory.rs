@@ -176,6 +176,17 @@ fn merged(before: Option<Device>, new: &Device) -> Device {
 }
 
 impl Site {
+    /// The device that was seen at this address last.
+    pub(super) fn seen_at(&self, ip: IpAddr) -> Option<Device> {
+        let inventory = lock(&self.inventory);
+        let is_there = |row: &&SeenDevice| row.is_present && row.device.ip == ip;
+        inventory
+            .rows
+            .values()
+            .find(is_there)
+            .map(|row| row.device.clone())
+    }
+
     /// Every device that was seen, by address.
     pub fn seen_devices(&self) -> Vec<SeenDevice> {
         let stored = self.addresses();

@@ -175,8 +175,9 @@ impl Operation {
     /// The four formats of an export.
     fn export(mut self) -> Self {
         let text = json!({"schema": {"type": "string"}});
-        let json = json!({"schema": {"$ref": "#/components/schemas/CameraImport"}});
-        let content = json!({"application/json": json, "text/csv": text, "application/yaml": text});
+        let json = json!({"schema": {"$ref": "#/components/schemas/CameraExport"}});
+        let content =
+            json!({"application/json": json, "text/csv": text, "application/yaml": {"schema": {}}});
         self.answers.push((
             200,
             json!({"description": "As asked for.", "content": content}),
