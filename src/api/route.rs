@@ -330,10 +330,7 @@ pub fn route(
     } else {
         method
     };
-    let Some(route) = ROUTES
-        .iter()
-        .find(|r| r.method == *wanted && matches(r.path, path).is_some())
-    else {
+    let Some(route) = of_path(path).find(|r| r.method == *wanted) else {
         return Err(match allowed(path) {
             methods if methods.is_empty() => RouteError::NotFound,
             methods => RouteError::MethodNotAllowed(methods.join(", ")),
@@ -354,10 +351,19 @@ pub fn route(
     }
 }
 
+/// The routes of a path. One that is written out is no camera's: `/api/cameras/import`.
+fn of_path(path: &str) -> impl Iterator<Item = &'static Route> {
+    let is_written_out = ROUTES.iter().any(|r| r.path == path);
+    ROUTES.iter().filter(move |r| match is_written_out {
+        true => r.path == path,
+        false => matches(r.path, path).is_some(),
+    })
+}
+
 /// The methods of a path, as `Allow` lists them.
 fn allowed(path: &str) -> Vec<&'static str> {
     let mut methods = Vec::new();
-    for route in ROUTES.iter().filter(|r| matches(r.path, path).is_some()) {
+    for route in of_path(path) {
         methods.push(route.method.as_str());
         if route.method == Method::GET {
             methods.push("HEAD");

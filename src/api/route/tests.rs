@@ -210,3 +210,15 @@ proptest::proptest! {
         let _ = ask("GET", &path, &query);
     }
 }
+
+#[test]
+fn a_path_that_is_written_out_is_no_cameras() {
+    let wrong = |method: &str, path: &str| ask(method, path, "").unwrap_err();
+    let allow = |methods: &str| RouteError::MethodNotAllowed(methods.to_owned());
+    assert_eq!(wrong("PUT", "/api/cameras/adopt"), allow("POST"));
+    assert_eq!(wrong("DELETE", "/api/cameras/export"), allow("GET, HEAD"));
+    assert_eq!(
+        wrong("PUT", "/api/cameras/gate"),
+        RouteError::NoSuchId("gate".to_owned())
+    );
+}
