@@ -17,6 +17,7 @@ use crate::detect::Detector;
 use crate::discover::interfaces;
 use crate::discover::pace::Rates;
 use crate::discover::scan::{self, Device, PORTS, Plan, Told};
+use crate::discover::sweep::HostSweep;
 use crate::exit::Exit;
 use crate::policy::networks::scan_networks;
 use crate::probe::Limits;
@@ -162,6 +163,7 @@ async fn show(plan: Plan, as_json: bool) -> Exit {
     let started = Instant::now();
     let (tell, mut told) = mpsc::channel(256);
     let total = plan.total();
+    let host_sweep = plan.host_sweep();
     let work = scan::run(plan, Arc::new(detector), tell, CancellationToken::new());
     let collect = async {
         let mut found: BTreeMap<scan::DeviceKey, Device> = BTreeMap::new();
@@ -197,6 +199,11 @@ async fn show(plan: Plan, as_json: bool) -> Exit {
             "{} devices, {cameras} of them cameras, {total} addresses in {seconds:.1} s",
             devices.len()
         ));
+    }
+    if host_sweep == Some(HostSweep::NeighbourTable) && !as_json {
+        out(
+            "Hosts were found by the kernel's neighbour table; with CAP_NET_RAW the scan is quicker and sees other subnets.",
+        );
     }
     if devices.is_empty() {
         Exit::Failed

@@ -15,10 +15,9 @@ use crate::model::Mac;
 use crate::sys::packet::PacketSocket;
 use crate::wire::{arp, bpf};
 
-/// Each silent host is asked this often: frames get lost.
-const ROUNDS: usize = 2;
-/// How long the last answer of a round may take: cameras on Wi-Fi sleep between beacons.
-const ANSWER_LIMIT: Duration = Duration::from_millis(200);
+/// What is waited after each question; frames get lost, so silent hosts are asked twice. An answer to the
+/// first is still heard behind the second: cameras on Wi-Fi sleep between beacons.
+const WAITS: [Duration; 2] = [Duration::from_millis(60), Duration::from_millis(200)];
 /// Hosts from elsewhere that are told: senders can be forged.
 pub const GUESTS_MAX: usize = 256;
 /// A full queue of the interface empties within this.
@@ -140,7 +139,7 @@ impl<'i> Course<'i> {
     }
 
     async fn ask(&self, socket: &PacketSocket, pace: &Pace) -> io::Result<()> {
-        for _ in 0..ROUNDS {
+        for wait in WAITS {
             let count = self.hosts().len();
             let mut has_sent = false;
             for index in 0..count {
@@ -160,7 +159,7 @@ impl<'i> Course<'i> {
                 has_sent = true;
             }
             if has_sent {
-                sleep(ANSWER_LIMIT).await;
+                sleep(wait).await;
             }
         }
         Ok(())

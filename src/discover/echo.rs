@@ -18,8 +18,8 @@ use crate::wire::neigh::State;
 
 /// All nodes of a link (RFC 4291 section 2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// The first and the second question, and the end of the wait behind it.
-const WAITS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(300)];
+/// What is waited after each question, as for ARP.
+const WAITS: [Duration; 2] = [Duration::from_millis(60), Duration::from_millis(200)];
 /// Hosts of one link that are kept: answers can be forged.
 pub const HOSTS_MAX: usize = 1024;
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The timer ticks in milliseconds: up to one tick's worth goes out together.
+/// The timer ticks in milliseconds: up to one tick's worth goes out together, and what a late timer
+/// cost, up to [`CATCH_UP`], is made good.
 const TICK: Duration = Duration::from_millis(1);
+const CATCH_UP: Duration = Duration::from_millis(3);
 
 /// Gives leave to send, so many times per second at most.
 #[derive(Debug)]
@@ -28,7 +30,8 @@ impl Pace {
         let now = Instant::now();
         let due = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = next.map_or(now, |at| at.max(now));
+            let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+            let due = next.map_or(now, |at| at.max(earliest));
             *next = Some(due + self.gap);
             due
         };

@@ -21,5 +21,6 @@ mod scan_events;
 mod site;
 mod start;
 mod store_crash;
+mod sweep;
 mod transfer;
 mod whole_site;

@@ -36,12 +36,12 @@ pub(super) async fn near_hosts(
                 None => is_over = true,
             },
             Some(done) = near.probing.join_next() => {
-                let Ok((host, is_certain)) = done else { continue };
-                if host.address.is_ipv4() {
+                let Ok(look) = done else { continue };
+                if look.counts {
                     let _ = told.send(Told::Scanned(1)).await;
                 }
-                if is_certain || host.has_answered_tcp {
-                    near.book.hosts.push(host);
+                if look.is_certain || look.host.has_answered_tcp {
+                    near.book.hosts.push(look.host);
                 }
             }
             else => return near.book.finished(),
@@ -56,8 +56,7 @@ pub(super) struct Near {
     links: Vec<(Arc<str>, Arc<Trips>)>,
     own_macs: Vec<Mac>,
     book: Book,
-    /// With `true` where the host lives, whatever its ports say.
-    probing: JoinSet<(Host, bool)>,
+    probing: JoinSet<Look>,
     /// IPv6 hosts of links whose IPv4 hosts are not known yet.
     ipv6: Vec<(usize, echo::Found)>,
     /// Links whose hosts were all asked.
@@ -102,7 +101,7 @@ impl Near {
             trips.note(*trip);
         }
         match self.book.note(seen, name, &self.own_macs) {
-            Next::Probe(host, is_certain) => self.probe(link, host, is_certain),
+            Next::Probe(look) => self.probe(link, look),
             Next::Keep(host) => self.book.hosts.push(host),
             Next::Done => return true,
             Next::Nothing => {}
@@ -127,19 +126,35 @@ impl Near {
                     mac: found.mac,
                     ..Host::at(SocketAddr::V6(found.address), "ipv6_neighbours")
                 };
-                self.probe(link, host, found.has_answered);
+                let look = Look {
+                    host,
+                    is_certain: found.has_answered,
+                    counts: false,
+                };
+                self.probe(link, look);
             }
         }
     }
 
-    fn probe(&mut self, link: usize, host: Host, is_certain: bool) {
+    fn probe(&mut self, link: usize, look: Look) {
         let Some((_, trips)) = self.links.get(link) else {
             return;
         };
         let (prober, trips) = (self.prober.clone(), trips.clone());
-        self.probing
-            .spawn(async move { (prober.looked_at(host, &trips).await, is_certain) });
+        self.probing.spawn(async move {
+            let host = prober.looked_at(look.host, &trips).await;
+            Look { host, ..look }
+        });
     }
+}
+
+/// A host whose ports are asked for.
+struct Look {
+    host: Host,
+    /// It lives, whatever its ports say.
+    is_certain: bool,
+    /// It is one of the hosts to scan, and not yet done.
+    counts: bool,
 }
 
 /// Who was heard so far.
@@ -153,8 +168,8 @@ struct Book {
 }
 
 enum Next {
-    /// Ask for its ports; `true`: it lives, whatever they say.
-    Probe(Host, bool),
+    /// Ask for its ports.
+    Probe(Look),
     /// Nothing can be asked.
     Keep(Host),
     /// An asked host that nobody answers for.
@@ -199,9 +214,12 @@ impl Book {
                 self.macs.insert(ip, first);
                 Next::Nothing
             }
-            // Given up on another link: it counts as done, and lives all the same.
-            None if !self.done.insert(ip) => Next::Keep(host),
-            None => Next::Probe(host, is_certain),
+            // One that was given up and answers late lives all the same.
+            None => Next::Probe(Look {
+                host,
+                is_certain,
+                counts: self.done.insert(ip),
+            }),
         }
     }
 

@@ -18,11 +18,14 @@ fn alive(n: u8, mac: Mac) -> Seen {
     }
 }
 
-/// What comes of it: `probe`, `probe?`, `keep`, `done` or `-`.
+/// What comes of it: `probe`, `probe late`, `probe?`, `keep`, `done` or `-`.
 fn heard(book: &mut Book, seen: Seen) -> &'static str {
     match book.note(seen, &"eth0".into(), &[OURS]) {
-        Next::Probe(_, true) => "probe",
-        Next::Probe(_, false) => "probe?",
+        Next::Probe(look) => match (look.is_certain, look.counts) {
+            (true, true) => "probe",
+            (true, false) => "probe late",
+            (false, _) => "probe?",
+        },
         Next::Keep(host) => {
             book.hosts.push(host);
             "keep"
@@ -44,6 +47,7 @@ fn each_host_is_probed_and_counted_once() {
     assert_eq!(heard(&mut book, Seen::Silent { ip: ip(9) }), "-");
     assert_eq!(heard(&mut book, Seen::Silent { ip: ip(8) }), "done");
     assert_eq!(heard(&mut book, Seen::Silent { ip: ip(8) }), "-");
+    assert_eq!(heard(&mut book, alive(8, OTHER)), "probe late");
     let known = Seen::Known {
         ip: ip(7),
         mac: OTHER,
@@ -109,8 +113,9 @@ async fn an_ipv6_host_with_an_ipv4_address_stands_once() {
     near.hear(Heard::Link(0, Seen::Asked));
     near.begin_ipv6(false);
     let mut macs = Vec::new();
-    while let Some(Ok((host, true))) = near.probing.join_next().await {
-        macs.push((host.address.is_ipv6(), host.mac));
+    while let Some(Ok(look)) = near.probing.join_next().await {
+        assert!(look.is_certain);
+        macs.push((look.host.address.is_ipv6(), look.host.mac));
     }
     macs.sort_unstable();
     assert_eq!(macs, [(false, Some(CAMERA)), (true, Some(OTHER))]);
