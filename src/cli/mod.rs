@@ -57,7 +57,7 @@ enum Command {
     Urls(UrlsArgs),
     /// List the known manufacturers, or show one with its templates.
     Manufacturers(ManufacturersArgs),
-    /// Store, show and remove the cameras of a running daemon.
+    /// Store, show, remove, import and export the cameras of a running daemon.
     Camera(camera::CameraArgs),
     /// Show how the cameras of a running daemon are.
     Health(health::HealthArgs),
