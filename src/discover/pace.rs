@@ -96,6 +96,7 @@ mod tests {
         for _ in 0..11 {
             pace.turn().await;
         }
-        assert_eq!(start.elapsed().as_secs(), 1);
+        let took = start.elapsed();
+        assert!(took + CATCH_UP >= Duration::from_secs(1), "{took:?}");
     }
 }
