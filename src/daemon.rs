@@ -142,7 +142,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().unwrap_or(config.server.listen);
     let tls = open_tls(&config, &dir)?;
-    write_address(&dir, address, tls.as_deref())?;
+    tell_address(&dir, address, tls.as_deref());
     let tokens = first_token(&dir, &loaded, &store, &say).await?;
 
     let stop = CancellationToken::new();
@@ -348,13 +348,6 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, DaemonError> {
         .map_err(|source| DaemonError::Listen { address, source })
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), DaemonError> {
-    std::fs::write(path, text).map_err(|source| DaemonError::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// The tokens in force; at the first start one is made and written where only the owner reads it.
 async fn first_token(
     dir: &Path,
@@ -511,13 +504,19 @@ fn open_tls(config: &Config, dir: &Path) -> Result<Option<Arc<Tls>>, TlsError> {
 }
 
 /// For the commands that ask a daemon of this machine: its address; under TLS with scheme, and the
-/// certificate's fingerprint in a second line.
-fn write_address(dir: &Path, address: SocketAddr, tls: Option<&Tls>) -> Result<(), DaemonError> {
+/// certificate's fingerprint in a second line. Cameras are watched without it too.
+fn tell_address(dir: &Path, address: SocketAddr, tls: Option<&Tls>) {
     let text = match tls {
         None => address.to_string(),
         Some(tls) => format!("https://{address}\n{}", tls.fingerprint().sha256),
     };
-    write_file(&dir.join("api.addr"), &text)
+    let path = dir.join("api.addr");
+    if let Err(error) = paths::replace(&path, &text) {
+        tracing::error!(
+            "commands on this machine do not find the API by themselves (--server names it): cannot write {}: {error}",
+            path.display()
+        );
+    }
 }
 
 fn say_fingerprint(tls: &Tls, say: &impl Fn(&str)) {
@@ -551,11 +550,7 @@ fn reload_tls(watched: Watched<'_>, config: &Config) {
                 .first()
                 .copied();
             let address = own.unwrap_or(config.server.listen);
-            if let Err(error) = write_address(watched.dir, address, Some(tls)) {
-                tracing::error!(
-                    "commands on this machine do not know the new certificate: {error}"
-                );
-            }
+            tell_address(watched.dir, address, Some(tls));
         }
         Ok(false) => {}
         Err(error) => {

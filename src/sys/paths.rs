@@ -74,6 +74,24 @@ fn prepare(path: &Path) -> io::Result<()> {
     access(path, all).map_err(io::Error::from)
 }
 
+/// Writes a text that is made anew at each start. A full disk may have no room left for what it held
+/// before: a file that says this already stays as it is, and none stays half written or wrong.
+///
+/// # Errors
+/// The text could not be written; no file says anything then.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    let beside = path.with_extension("new");
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +136,18 @@ mod tests {
         fs::write(&file, "").unwrap();
         let error = state_dir(Some(&file)).unwrap_err().to_string();
         assert!(error.contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_text_is_replaced_whole_or_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.addr");
+        replace(&path, "one").unwrap();
+        // A full disk: nothing can be written beside it.
+        fs::create_dir(dir.path().join("api.new")).unwrap();
+        replace(&path, "one").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        assert!(replace(&path, "two").is_err());
+        assert!(!path.exists(), "a wrong address is worse than none");
     }
 }
