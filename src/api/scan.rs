@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::detect_body::logins;
 use super::filters::DevicePage;
 use super::sse::{self, Gone, Teller};
 use super::strict::{Fields, not_one_of};
@@ -81,12 +82,7 @@ pub fn start(context: &Context, body: &Value) -> Result<Response, Problem> {
     if ports.len() != fields.array("ports", LIST_MAX).len() {
         fields.error("ports", "must be numbers from 1 to 65535");
     }
-    if !fields.array("credentials", LIST_MAX).is_empty() {
-        fields.error(
-            "credentials",
-            "a scan sends no logins; give them to auto-detect or batch-test",
-        );
-    }
+    let credentials = logins(&mut fields);
     let identify = fields.boolean("identify").unwrap_or(true);
     let errors = fields.finish();
     if !errors.is_empty() {
@@ -98,6 +94,7 @@ pub fn start(context: &Context, body: &Value) -> Result<Response, Problem> {
         ports,
         methods,
         identify,
+        credentials,
     };
     json_with(StatusCode::ACCEPTED, &context.site.start_scan(&request)?)
 }

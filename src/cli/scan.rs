@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::detect::one_shot_networks;
 use super::table::{or_dash, render};
-use super::{fail, out, out_json};
+use super::{fail, logins, out, out_json};
 use crate::brake::Brake;
 use crate::detect::Detector;
 use crate::discover::interfaces;
@@ -19,8 +20,10 @@ use crate::discover::pace::Rates;
 use crate::discover::scan::{self, Device, PORTS, Plan, Told};
 use crate::discover::sweep::HostSweep;
 use crate::exit::Exit;
+use crate::model::Credentials;
 use crate::policy::networks::scan_networks;
 use crate::probe::Limits;
+use crate::site::ScanLogins;
 use crate::vendor::Catalogue;
 use crate::wire::discovery;
 
@@ -45,6 +48,9 @@ pub struct ScanArgs {
     /// Do not ask the devices who they are.
     #[arg(long)]
     no_identify: bool,
+    /// Ask the cameras with the logins of this file, one user:password on each line.
+    #[arg(long, value_name = "FILE")]
+    logins: Option<PathBuf>,
     /// Print the devices as the API shows them.
     #[arg(long)]
     json: bool,
@@ -82,6 +88,10 @@ pub struct DiscoverArgs {
 }
 
 pub async fn scan(args: &ScanArgs) -> Exit {
+    let logins = match args.logins.as_deref().map(logins::from_file).transpose() {
+        Ok(logins) => logins.unwrap_or_default(),
+        Err(why) => return fail(Exit::Usage, &why),
+    };
     let mut chosen = interfaces::list();
     if let Some(missing) = args
         .interface
@@ -130,7 +140,7 @@ pub async fn scan(args: &ScanArgs) -> Exit {
         window: SCAN_WINDOW,
         rates: Rates::default(),
     };
-    show(plan, args.json).await
+    show(plan, logins, args.json).await
 }
 
 pub async fn discover(args: &DiscoverArgs) -> Exit {
@@ -148,23 +158,24 @@ pub async fn discover(args: &DiscoverArgs) -> Exit {
         window: DISCOVER_WINDOW,
         rates: Rates::default(),
     };
-    show(plan, args.json).await
+    show(plan, Vec::new(), args.json).await
 }
 
 /// Runs the plan; progress on a terminal, then the table. Exit 1 when nothing was found.
-async fn show(plan: Plan, as_json: bool) -> Exit {
-    let detector = Detector {
+async fn show(plan: Plan, logins: Vec<Credentials>, as_json: bool) -> Exit {
+    let detector = Arc::new(Detector {
         catalogue: Arc::new(Catalogue::builtin()),
         brake: Arc::new(Brake::for_one_run()),
         gate: None,
         networks: Arc::new(one_shot_networks()),
         limits: Limits::default(),
-    };
+    });
+    let mut logins = ScanLogins::new(detector.clone(), logins);
     let started = Instant::now();
     let (tell, mut told) = mpsc::channel(256);
     let total = plan.total();
     let host_sweep = plan.host_sweep();
-    let work = scan::run(plan, Arc::new(detector), tell, CancellationToken::new());
+    let work = scan::run(plan, detector, tell, CancellationToken::new());
     let collect = async {
         let mut found: BTreeMap<scan::DeviceKey, Device> = BTreeMap::new();
         let mut scanned = 0;
@@ -172,7 +183,10 @@ async fn show(plan: Plan, as_json: bool) -> Exit {
         while let Some(news) = told.recv().await {
             match news {
                 Told::Scanned(count) => scanned += count,
-                Told::Found(device) => drop(found.insert(device.key(), *device)),
+                Told::Found(device) => {
+                    logins.begin(&device);
+                    found.insert(device.key(), *device);
+                }
             }
             if is_live {
                 let _ = write!(
@@ -181,6 +195,9 @@ async fn show(plan: Plan, as_json: bool) -> Exit {
                     found.len()
                 );
             }
+        }
+        while let Some(device) = logins.next().await {
+            found.insert(device.key(), device);
         }
         if is_live {
             let _ = write!(std::io::stderr(), "\r\u{1b}[2K");

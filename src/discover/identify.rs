@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::ask::Heard;
 use super::merge::Sightings;
+use super::names::Names;
 use super::scan::{Device, Plan};
 use crate::detect::{Detector, Identity, anonymous, shown};
 use crate::model::{Scheme, StreamUrl};
@@ -27,7 +28,12 @@ const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 const DESCRIPTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// Looks at a device, and says what it is.
-pub async fn identify(detector: &Detector, mut seen: Sightings, plan: &Plan) -> Device {
+pub async fn identify(
+    detector: &Detector,
+    mut seen: Sightings,
+    plan: &Plan,
+    names: &Names,
+) -> Device {
     let ip = seen.host.address.ip();
     let host = dial_name(ip, seen.host.interface.as_deref());
     let deadline = Instant::now() + LOOK_LIMIT;
@@ -39,10 +45,20 @@ pub async fn identify(detector: &Detector, mut seen: Sightings, plan: &Plan) -> 
     }
     let mut identity = Identity::new(None);
     note_heard(&mut identity, &detector.catalogue, &seen);
-    if plan.identify && !seen.host.open.is_empty() {
-        identity
-            .read(detector, ip, &host, &seen.host.open, deadline)
-            .await;
+    if plan.identify {
+        let read = async {
+            if !seen.host.open.is_empty() {
+                let open = &seen.host.open;
+                identity.read(detector, ip, &host, open, deadline).await;
+            }
+        };
+        let (name, ()) = tokio::join!(names.of_host(ip), read);
+        if let Some(name) = &name {
+            note_name(&mut identity, &detector.catalogue, name);
+        }
+        let mut device = device(detector, seen, &host, identity);
+        device.hostname = device.hostname.or(name);
+        return device;
     }
     device(detector, seen, &host, identity)
 }
@@ -170,6 +186,14 @@ fn note_heard<'c>(identity: &mut Identity<'c>, catalogue: &'c Catalogue, seen: &
         identity.evidence.push(format!("also at {also}"));
     }
     identity.evidence.extend(seen.host.evidence.iter().cloned());
+}
+
+/// A name is what somebody chose: it points to a maker and proves none.
+fn note_name<'c>(identity: &mut Identity<'c>, catalogue: &'c Catalogue, name: &str) {
+    let strength = Strength::Weak;
+    let hint = catalogue.by_vendor_name(name);
+    let hint = hint.map(|hint| Hint { strength, ..hint });
+    identity.note("dns", format!("dns name \"{name}\""), hint);
 }
 
 /// Whom an answer points to. What any device of a house may say names nobody alone.
@@ -338,6 +362,10 @@ fn rtsp_url(
     host: &str,
     open: &[u16],
 ) -> Option<String> {
+    if open.is_empty() {
+        // Most hosts of a site: the maker's paths are not written out for nothing.
+        return None;
+    }
     let site = vendor::Site {
         ip: host,
         channel: 1,

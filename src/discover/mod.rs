@@ -8,6 +8,7 @@ pub mod hello;
 mod identify;
 pub mod interfaces;
 mod merge;
+mod names;
 pub mod pace;
 pub mod ports;
 pub mod scan;

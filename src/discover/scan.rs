@@ -14,6 +14,7 @@ use super::ask::{self, Ask, Gathered, Heard, Question};
 use super::identify::identify;
 use super::interfaces::Interface;
 use super::merge::{Sightings, merged};
+use super::names::Names;
 use super::pace::{Pace, Rates};
 use super::sweep::{Host, HostSweep, Order};
 use super::targets::Targets;
@@ -249,6 +250,7 @@ struct Looks<'p> {
     plan: &'p Plan,
     detector: &'p Arc<Detector>,
     told: &'p mpsc::Sender<Told>,
+    names: Arc<Names>,
     slots: Arc<Semaphore>,
     running: JoinSet<()>,
     addresses: BTreeSet<IpAddr>,
@@ -260,6 +262,7 @@ impl<'p> Looks<'p> {
             plan,
             detector,
             told,
+            names: Arc::new(Names::of_system(&detector.networks)),
             slots: Arc::new(Semaphore::new(IDENTIFY_AT_ONCE)),
             running: JoinSet::new(),
             addresses: BTreeSet::new(),
@@ -271,9 +274,10 @@ impl<'p> Looks<'p> {
         self.addresses.extend(&seen.also_at);
         let (detector, told) = (self.detector.clone(), self.told.clone());
         let (slots, plan) = (self.slots.clone(), self.plan.clone());
+        let names = self.names.clone();
         self.running.spawn(async move {
             let _slot = slots.acquire().await;
-            let found = identify(&detector, seen, &plan).await;
+            let found = identify(&detector, seen, &plan, &names).await;
             let _ = told.send(Told::Found(Box::new(found))).await;
         });
     }

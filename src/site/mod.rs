@@ -10,6 +10,7 @@ mod history;
 mod inventory;
 mod records;
 mod scan;
+mod scan_logins;
 mod settings;
 mod tokens;
 mod types;
@@ -41,6 +42,7 @@ pub use scan::{
     DISCOVER_WINDOW, NewsCursor, ScanNews, ScanProgress, ScanRequest, ScanSettings, ScanStatus,
     ScanView,
 };
+pub use scan_logins::ScanLogins;
 pub use settings::Settings;
 pub use tokens::TokenView;
 pub use types::{CameraDraft, EventQuery, PasswordChange, Scope, SiteError, Window};

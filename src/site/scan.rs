@@ -10,13 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::scan_logins::ScanLogins;
 use super::{Site, SiteError, lock};
 use crate::brake::now;
 use crate::discover::interfaces::{self, Interface};
 use crate::discover::pace::Rates;
 use crate::discover::scan::{self, Device, PORTS, Plan, Told};
 use crate::discover::sweep::HostSweep;
-use crate::model::{CameraId, Event, EventKind, Timestamp};
+use crate::model::{CameraId, Credentials, Event, EventKind, Timestamp};
 use crate::policy::networks::scan_networks;
 use crate::wire::discovery::Method;
 
@@ -32,6 +33,8 @@ pub struct ScanRequest {
     /// Names of methods; empty = all.
     pub methods: Vec<String>,
     pub identify: bool,
+    /// Given by the operator for this site: cameras are asked with them, tried in order; at most four.
+    pub credentials: Vec<Credentials>,
 }
 
 /// What the scan follows of the configuration.
@@ -121,6 +124,11 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
+    fn tell(&mut self, device: Device) {
+        self.told.push(device.key());
+        self.devices.insert(device.key(), device);
+    }
+
     fn progress(&self) -> ScanProgress {
         let share = (100 * self.scanned)
             .checked_div(self.total)
@@ -178,25 +186,31 @@ impl Site {
             };
         }
         tracing::info!("scanning {} addresses", plan.total());
-        self.tasks.spawn(self.clone().scan(plan, stop));
+        let logins = request.credentials.clone();
+        self.tasks.spawn(self.clone().scan(plan, logins, stop));
         Ok(self.scan_view())
     }
 
-    async fn scan(self: Arc<Self>, plan: Plan, stop: CancellationToken) {
+    async fn scan(self: Arc<Self>, plan: Plan, logins: Vec<Credentials>, stop: CancellationToken) {
         let (tell, mut told) = mpsc::channel(256);
         let plan_networks = plan.networks.clone();
-        let work = scan::run(plan, Arc::new(self.detector()), tell, stop.clone());
+        let detector = Arc::new(self.detector());
+        let mut logins = ScanLogins::new(detector.clone(), logins);
+        let work = scan::run(plan, detector, tell, stop.clone());
         let collect = async {
             while let Some(news) = told.recv().await {
-                let mut scanner = lock(&self.scanner);
                 match news {
-                    Told::Scanned(count) => scanner.scanned += count,
+                    Told::Scanned(count) => lock(&self.scanner).scanned += count,
                     Told::Found(device) => {
-                        scanner.told.push(device.key());
-                        scanner.devices.insert(device.key(), *device);
+                        logins.begin(&device);
+                        lock(&self.scanner).tell(*device);
                     }
                 }
-                drop(scanner);
+                self.scan_changed.send_replace(());
+            }
+            while let Some(device) = stop.run_until_cancelled(logins.next()).await.flatten() {
+                // Told once more: with what it said behind the login.
+                lock(&self.scanner).tell(device);
                 self.scan_changed.send_replace(());
             }
         };

@@ -36,7 +36,40 @@ fn every_device_is_found_and_nothing_else() {
         assert_eq!(seen["manufacturer_id"], maker, "{seen}");
         assert!(seen["mac"].is_string(), "{seen}");
     }
-    scenario_2(&Daemon::start(Some(&site), ""));
+    let daemon = Daemon::start(Some(&site), "");
+    scenario_2(&daemon);
+    with_logins(&daemon);
+}
+
+/// Cameras that take the operator's login tell more of themselves; the others say what became of it.
+fn with_logins(daemon: &Daemon) {
+    let body = json!({
+        "networks": ["10.77.0.0/24"],
+        "credentials": [{"username": "admin", "password": "Hik12345"}],
+    });
+    daemon.post("/api/discovery/scan/start", body).expect(202);
+    let ended = wait_for("the scan ends", Duration::from_secs(60), || {
+        let status = daemon.get("/api/discovery/scan/status").expect(200);
+        (status["status"] == "completed").then_some(status)
+    });
+    let found = ended["devices"].as_array().unwrap();
+    let said = |device: &Value, text: &str| {
+        let mut lines = device["evidence"].as_array().unwrap().iter();
+        lines.any(|line| line.as_str().unwrap().starts_with(text))
+    };
+    let hik = found.iter().find(|d| d["ip"] == "10.77.0.11").unwrap();
+    assert!(said(hik, "login 1 of the request accepted"), "{hik}");
+    assert_eq!(hik["needs_credentials"], false, "{hik}");
+    assert_eq!(
+        hik["rtsp_url"],
+        "rtsp://10.77.0.11:554/Streaming/Channels/101"
+    );
+    let refused = found
+        .iter()
+        .find(|d| said(d, "asked with the logins: "))
+        .expect("a camera with another login");
+    assert_eq!(refused["needs_credentials"], true, "{refused}");
+    assert!(!ended.to_string().contains("Hik12345"));
 }
 
 /// The specification's second scenario: start, progress, result.

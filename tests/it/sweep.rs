@@ -17,20 +17,20 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 const FACTORY_MAC: &str = "44:19:b6:00:00:64";
 
 /// Namespaces of one test, taken down at the end.
-struct Wires {
+pub struct Wires {
     prefix: String,
     names: Vec<String>,
 }
 
 impl Wires {
-    fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         (!is_skipped("lan")).then(|| Self {
             prefix: format!("{name}{}", std::process::id() % 10_000),
             names: Vec::new(),
         })
     }
 
-    fn add(&mut self, name: &str) -> String {
+    pub fn add(&mut self, name: &str) -> String {
         let namespace = format!("{}-{name}", self.prefix);
         ip(&["netns", "add", &namespace]);
         self.names.push(namespace.clone());
@@ -38,8 +38,35 @@ impl Wires {
         namespace
     }
 
+    /// A wire on the switch.
+    pub fn bridge(&self, switch: &str, name: &str) {
+        ip(&[
+            "-n",
+            switch,
+            "link",
+            "add",
+            name,
+            "type",
+            "bridge",
+            "mcast_snooping",
+            "0",
+            "forward_delay",
+            "0",
+        ]);
+        ip(&[
+            "-n",
+            switch,
+            "link",
+            "set",
+            name,
+            "addrgenmode",
+            "none",
+            "up",
+        ]);
+    }
+
     /// A host with one interface on a bridge of the switch; `addresses` may be empty.
-    fn plug(
+    pub fn plug(
         &mut self,
         switch: &str,
         bridge: &str,
@@ -60,7 +87,7 @@ impl Wires {
         ip(&["-n", host, "link", "set", interface, "up"]);
     }
 
-    fn scan(&self, gateway: &str, wrap: &[&str], args: &[&str]) -> Vec<Value> {
+    pub fn scan(&self, gateway: &str, wrap: &[&str], args: &[&str]) -> Vec<Value> {
         let out = run(
             gateway,
             &[wrap, &[PROGRAM, "scan", "--json"], args].concat(),
@@ -78,7 +105,7 @@ impl Drop for Wires {
     }
 }
 
-fn ip(args: &[&str]) {
+pub fn ip(args: &[&str]) {
     let out = Command::new("ip").args(args).output().unwrap();
     assert!(
         out.status.success(),
@@ -87,7 +114,7 @@ fn ip(args: &[&str]) {
     );
 }
 
-fn run(namespace: &str, command: &[&str]) -> Output {
+pub fn run(namespace: &str, command: &[&str]) -> Output {
     let mut ip = Command::new("ip");
     ip.args(["netns", "exec", namespace])
         .args(command)
@@ -96,7 +123,7 @@ fn run(namespace: &str, command: &[&str]) -> Output {
 }
 
 /// Runs `work` in a thread that has entered the namespace; its sockets are there.
-fn inside<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub fn inside<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let file = File::open(format!("/run/netns/{namespace}")).unwrap();
     let enter = move || {
         // SAFETY: a system call on a descriptor that is open; it changes this thread alone.
@@ -108,7 +135,7 @@ fn inside<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 
 }
 
 /// An RTSP server that wants a login, on every address of the namespace.
-fn camera(namespace: &str) {
+pub fn camera(namespace: &str) {
     let listener = inside(namespace, || TcpListener::bind("[::]:554").unwrap());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -126,7 +153,7 @@ fn camera(namespace: &str) {
 }
 
 /// Answers WS-Discovery to the asker, from its one address.
-fn onvif(namespace: &str, address: Ipv4Addr) {
+pub fn onvif(namespace: &str, address: Ipv4Addr) {
     let socket = inside(namespace, move || {
         let socket = UdpSocket::bind("0.0.0.0:3702").unwrap();
         socket.join_multicast_v4(&GROUP, &address).unwrap();
@@ -149,7 +176,7 @@ fn onvif(namespace: &str, address: Ipv4Addr) {
     });
 }
 
-fn device<'d>(devices: &'d [Value], ip: &str) -> &'d Value {
+pub fn device<'d>(devices: &'d [Value], ip: &str) -> &'d Value {
     let all: Vec<&Value> = devices.iter().filter(|d| d["ip"] == ip).collect();
     assert_eq!(
         all.len(),
@@ -179,21 +206,7 @@ fn three_wires_a_vlan_and_a_camera_from_the_box() {
     };
     let switch = wires.add("sw");
     for bridge in ["br0", "br1", "br2"] {
-        ip(&[
-            "-n",
-            &switch,
-            "link",
-            "add",
-            bridge,
-            "type",
-            "bridge",
-            "mcast_snooping",
-            "0",
-            "forward_delay",
-            "0",
-        ]);
-        ip(&["-n", &switch, "link", "set", bridge, "addrgenmode", "none"]);
-        ip(&["-n", &switch, "link", "set", bridge, "up"]);
+        wires.bridge(&switch, bridge);
     }
     let gateway = wires.add("gw");
     wires.plug(
@@ -335,29 +348,7 @@ fn four_thousand_dead_addresses_neither_hide_the_living_nor_fill_the_table() {
         return;
     };
     let switch = wires.add("sw");
-    ip(&[
-        "-n",
-        &switch,
-        "link",
-        "add",
-        "br0",
-        "type",
-        "bridge",
-        "mcast_snooping",
-        "0",
-        "forward_delay",
-        "0",
-    ]);
-    ip(&[
-        "-n",
-        &switch,
-        "link",
-        "set",
-        "br0",
-        "addrgenmode",
-        "none",
-        "up",
-    ]);
+    wires.bridge(&switch, "br0");
     let gateway = wires.add("gw");
     wires.plug(
         &switch,

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Facts;
 use super::fields::{array, clean, mac_text, port, u16_be};
 use crate::model::Mac;
+use crate::wire::dns::{IS_RESPONSE, TYPE_PTR, name, question};
 
 pub const PORT: u16 = 5353;
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -25,49 +26,22 @@ const SERVICES: [&str; 8] = [
     "_http._tcp",
 ];
 const TYPE_A: u16 = 1;
-const TYPE_PTR: u16 = 12;
 const TYPE_TXT: u16 = 16;
 const TYPE_AAAA: u16 = 28;
 const TYPE_SRV: u16 = 33;
 /// Class IN with the bit that asks for a unicast answer.
 const CLASS_UNICAST: u16 = 0x8001;
-/// Answers with this bit.
-const IS_RESPONSE: u16 = 0x8000;
 /// Records of one message that are read.
 const RECORDS_MAX: usize = 128;
-/// Compression pointers that one name may follow.
-const JUMPS_MAX: usize = 16;
-/// RFC 1035, section 2.3.4.
-const NAME_BYTES_MAX: usize = 255;
 
 /// One message with a question for each service.
 pub fn query() -> Vec<u8> {
     question(
+        0,
         &SERVICES.map(|service| format!("{service}.local")),
         TYPE_PTR,
         CLASS_UNICAST,
     )
-}
-
-fn question(names: &[String], kind: u16, class: u16) -> Vec<u8> {
-    let mut out = vec![0; 4];
-    out.extend_from_slice(&(names.len() as u16).to_be_bytes());
-    out.extend_from_slice(&[0; 6]);
-    for name in names {
-        put_name(&mut out, name);
-        out.extend_from_slice(&kind.to_be_bytes());
-        out.extend_from_slice(&class.to_be_bytes());
-    }
-    out
-}
-
-fn put_name(out: &mut Vec<u8>, name: &str) {
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        let label = label.as_bytes().get(..63).unwrap_or(label.as_bytes());
-        out.push(label.len() as u8);
-        out.extend_from_slice(label);
-    }
-    out.push(0);
 }
 
 /// What one message tells of services.
@@ -157,38 +131,6 @@ fn texts(mut data: &[u8]) -> Vec<(String, String)> {
     found
 }
 
-/// The name at `at`, and where it ends (RFC 1035, section 4.1.4).
-fn name(datagram: &[u8], at: usize) -> Option<(String, usize)> {
-    let mut text = String::new();
-    let (mut at, mut end, mut jumps) = (at, None, 0);
-    loop {
-        let length = usize::from(*datagram.get(at)?);
-        match length {
-            0 => return Some((text, end.unwrap_or(at + 1))),
-            0xc0.. => {
-                end = end.or(Some(at + 2));
-                at = usize::from(u16_be(datagram, at)? & 0x3fff);
-                jumps += 1;
-                if jumps > JUMPS_MAX {
-                    return None;
-                }
-            }
-            1..=63 => {
-                let label = datagram.get(at + 1..)?.get(..length)?;
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.push_str(&String::from_utf8_lossy(label));
-                at += 1 + length;
-                if text.len() > NAME_BYTES_MAX {
-                    return None;
-                }
-            }
-            _ => return None,
-        }
-    }
-}
-
 fn device(service: &str, instance: &str, records: &Records) -> Facts {
     let label = instance.strip_suffix(".local").unwrap_or(instance);
     let label = label
@@ -264,6 +206,7 @@ fn miio(facts: &mut Facts, label: &str) {
 mod tests {
     use super::super::testing::{self, IP, MAC};
     use super::*;
+    use crate::wire::dns::put_name;
 
     /// A response of the usual form: pointer, place, texts, address.
     fn answer(
@@ -319,7 +262,7 @@ mod tests {
             63616c00 000c8001";
         let name = ["_axis-video._tcp.local".to_owned()];
         assert_eq!(
-            question(&name, TYPE_PTR, CLASS_UNICAST),
+            question(0, &name, TYPE_PTR, CLASS_UNICAST),
             testing::hex(wanted)
         );
         assert_eq!(query()[5], 8);

@@ -6,7 +6,7 @@
 
 mod bosch;
 mod dahua;
-mod fields;
+pub(super) mod fields;
 mod foscam;
 mod gvcp;
 mod hanwha;
