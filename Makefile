@@ -1,5 +1,5 @@
 # The words that run everything, the same for people and CI.
-.PHONY: build check test bench cross deb test-arm vm-test lan-up lan-down
+.PHONY: build check test fuzz bench cross deb test-arm vm-test lan-up lan-down
 
 build:
 	cargo build --release
@@ -13,6 +13,10 @@ check:
 # Installs the test peers with apt when they are missing, then runs every suite.
 test:
 	tests/run
+
+# Every parser of foreign bytes under libFuzzer, T seconds each.
+fuzz:
+	tests/fuzz/run
 
 # Each figure beside its goal, ours and the peer in one run.
 bench:
