@@ -1,9 +1,11 @@
 //! Codecs without input or output: bytes in, values out. No sockets, files, clocks or logs here.
 
+pub mod amf;
 pub mod arp;
 pub mod auth;
 pub mod bpf;
 pub mod discovery;
+pub mod flv;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;
@@ -12,6 +14,7 @@ pub mod mjpeg;
 pub mod neigh;
 pub mod onvif;
 pub mod parameters;
+pub mod rtmp;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;

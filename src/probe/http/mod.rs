@@ -59,7 +59,7 @@ impl Prober for Https {
     }
 }
 
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     if target.depth == Depth::Connect {
         let certificate = clock.connect(target, log).await?.certificate;
