@@ -100,7 +100,12 @@ impl<'a> Reader<'a> {
             STRICT_ARRAY => {
                 let length = u32::from_be_bytes(self.array()?);
                 let values = (0..length).map_while(|_| self.value(depth_left));
-                Value::Array(values.collect())
+                let values: Vec<Value<'a>> = values.collect();
+                if values.len() < length as usize {
+                    // Nothing behind it can be read either.
+                    self.rest = &[];
+                }
+                Value::Array(values)
             }
             NULL => Value::Null,
             UNDEFINED => Value::Other,

@@ -221,4 +221,6 @@ impl FlvReader {
 }
 
 #[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
 mod tests;
