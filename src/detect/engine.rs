@@ -463,6 +463,7 @@ pub fn is_detectable(method: ConnectionType) -> bool {
     matches!(
         method,
         ConnectionType::Rtsp
+            | ConnectionType::Rtmp
             | ConnectionType::HttpMjpeg
             | ConnectionType::Https
             | ConnectionType::Onvif

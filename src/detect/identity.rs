@@ -91,7 +91,7 @@ impl<'c> Identity<'c> {
                     )
                     .await
                 }
-                PortKind::Onvif | PortKind::Unknown => {}
+                PortKind::Rtmp | PortKind::Onvif | PortKind::Unknown => {}
             }
         }
         self.look_for_onvif(detector, host, open, deadline).await;

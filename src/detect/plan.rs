@@ -10,6 +10,7 @@ use crate::vendor::{self, Candidate, Catalogue, Maker, Service};
 /// Ports where cameras put their streams, commonest first.
 const RTSP_PORTS: [u16; 6] = [554, 8554, 5554, 10554, 7070, 6554];
 const RTSPS_PORTS: [u16; 3] = [322, 8322, 7441];
+const RTMP_PORTS: [u16; 1] = [1935];
 const HTTP_PORTS: [u16; 6] = [80, 8080, 88, 81, 8081, 8000];
 const HTTPS_PORTS: [u16; 2] = [443, 8443];
 /// Where ONVIF has a port of its own: Xiongmai and V380, Tapo.
@@ -19,6 +20,7 @@ const ONVIF_PORTS: [u16; 2] = [8899, 2020];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortKind {
     Rtsp(Scheme),
+    Rtmp,
     /// Its pages; on most cameras ONVIF too.
     Http(Scheme),
     Onvif,
@@ -29,6 +31,7 @@ pub fn port_kind(port: u16) -> PortKind {
     match port {
         p if RTSP_PORTS.contains(&p) => PortKind::Rtsp(Scheme::Rtsp),
         p if RTSPS_PORTS.contains(&p) => PortKind::Rtsp(Scheme::Rtsps),
+        p if RTMP_PORTS.contains(&p) => PortKind::Rtmp,
         p if HTTP_PORTS.contains(&p) => PortKind::Http(Scheme::Http),
         p if HTTPS_PORTS.contains(&p) => PortKind::Http(Scheme::Https),
         p if ONVIF_PORTS.contains(&p) => PortKind::Onvif,
@@ -46,6 +49,7 @@ pub fn ports(given: &[u16], maker: Option<Maker<'_>>) -> Vec<u16> {
         &RTSPS_PORTS,
         &HTTP_PORTS,
         &HTTPS_PORTS,
+        &RTMP_PORTS,
         &ONVIF_PORTS,
     ]
     .concat();
@@ -54,6 +58,7 @@ pub fn ports(given: &[u16], maker: Option<Maker<'_>>) -> Vec<u16> {
         Service::Rtsps,
         Service::Http,
         Service::Https,
+        Service::Rtmp,
         Service::Onvif,
     ];
     let of_maker = maker
@@ -174,7 +179,7 @@ mod tests {
     fn given_ports_replace_the_usual_ones() {
         assert_eq!(ports(&[9554], None), [9554]);
         let usual = ports(&[], None);
-        assert_eq!((usual[0], usual.len()), (554, 19));
+        assert_eq!((usual[0], usual.len()), (554, 20));
     }
 
     #[test]

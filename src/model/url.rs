@@ -241,6 +241,10 @@ impl StreamUrl {
             Scheme::Rtsp | Scheme::Rtsps => ConnectionType::Rtsp,
             Scheme::Rtmp | Scheme::Rtmps => ConnectionType::Rtmp,
             Scheme::Http | Scheme::Https if path.ends_with(".m3u8") => ConnectionType::Hls,
+            // HTTP-FLV: RTMP's tags, without its handshake.
+            Scheme::Http | Scheme::Https if path.ends_with(".flv") || path == "/flv" => {
+                ConnectionType::Rtmp
+            }
             Scheme::Http => ConnectionType::HttpMjpeg,
             Scheme::Https => ConnectionType::Https,
             Scheme::WhepHttp | Scheme::WhepHttps => ConnectionType::Webrtc,

@@ -1,10 +1,12 @@
 //! Ways of reaching a camera. A prober knows its protocol and nothing else; the caller owns the
 //! retries, the login's attempt budget and the record.
 
+mod flv;
 mod gate;
 pub mod http;
 pub mod net;
 pub mod onvif;
+pub mod rtmp;
 pub mod rtsp;
 
 use std::future::Future;
@@ -224,7 +226,13 @@ pub trait Prober: Sync {
 }
 
 /// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https, &onvif::Onvif];
+pub static PROBERS: &[&dyn Prober] = &[
+    &rtsp::Rtsp,
+    &rtmp::Rtmp,
+    &http::HttpMjpeg,
+    &http::Https,
+    &onvif::Onvif,
+];
 
 /// The prober for this connection type.
 pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {

@@ -105,7 +105,10 @@ fn collect(mut templates: Vec<Template<'_>>, site: &Site<'_>) -> Result<Vec<Cand
 
 /// Formats for which there is a way to prove a picture; a login is not sent for others.
 fn is_spoken(template: &Template<'_>) -> bool {
-    matches!(template.kind(), "" | "mjpeg" | "hls" | "webrtc" | "rtmp")
+    matches!(
+        template.kind(),
+        "" | "mjpeg" | "hls" | "webrtc" | "rtmp" | "flv"
+    )
 }
 
 /// Main streams first; `any` counts as main.
@@ -128,10 +131,12 @@ fn doors(template: &Template<'_>, open: &[u16]) -> Vec<(Scheme, u16)> {
         return vec![(scheme, template.default_port())];
     }
     let mut doors: Vec<(Scheme, u16)> = Vec::new();
+    let is_flv = template.kind() == "flv";
     // An old device may serve its MJPEG in clear only, a current one under TLS only.
     let schemes = match (scheme, template.slot()) {
         (Scheme::Rtsp, _) => vec![Scheme::Rtsp, Scheme::Rtsps],
         (Scheme::Http, Slot::HttpStream | Slot::Snapshot) => vec![Scheme::Http, Scheme::Https],
+        (Scheme::Http, _) if is_flv => vec![Scheme::Http, Scheme::Https],
         (other, _) => vec![other],
     };
     for scheme in schemes {
@@ -304,7 +309,11 @@ mod tests {
             "{reolink:?}"
         );
         assert!(
-            !reolink.iter().any(|url| url.contains("/flv")),
+            reolink.iter().any(|url| url.contains("/flv?")),
+            "{reolink:?}"
+        );
+        assert!(
+            !reolink.iter().any(|url| url.starts_with("baichuan")),
             "{reolink:?}"
         );
         assert!(texts("kasa", 1, &[]).is_empty());

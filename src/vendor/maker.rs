@@ -159,7 +159,7 @@ impl<'c> Maker<'c> {
         let is_way = |way: &ConnectionType| {
             let shown = match way {
                 ConnectionType::Rtsp => slot(Slot::RtspStream),
-                ConnectionType::Rtmp => has("rtmp"),
+                ConnectionType::Rtmp => has("rtmp") || has("flv"),
                 ConnectionType::Onvif => has_onvif(self) || self.members().any(has_onvif),
                 ConnectionType::HttpMjpeg => web,
                 ConnectionType::Https => web && self.ports(Service::Https).next().is_some(),

@@ -1,10 +1,12 @@
 //! Codecs without input or output: bytes in, values out. No sockets, files, clocks or logs here.
 
+pub mod amf;
 pub mod arp;
 pub mod auth;
 pub mod bpf;
 pub mod discovery;
 pub mod dns;
+pub mod flv;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;
@@ -13,6 +15,7 @@ pub mod mjpeg;
 pub mod neigh;
 pub mod onvif;
 pub mod parameters;
+pub mod rtmp;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;

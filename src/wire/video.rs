@@ -117,6 +117,40 @@ impl VideoWatch {
         }
     }
 
+    /// Takes one whole frame as containers carry it (FLV), that arrived `at`. A unit that cannot be
+    /// read is `None`.
+    pub fn push_units<'a>(
+        &mut self,
+        units: impl Iterator<Item = Option<&'a [u8]>>,
+        timestamp: u32,
+        at: Duration,
+    ) {
+        self.packets += 1;
+        self.end_unit(timestamp);
+        for unit in units {
+            match unit {
+                Some(unit) => self.nal(unit),
+                None => self.unit.broken = true,
+            }
+        }
+        if self.unit.began {
+            self.rate.picture(timestamp, at);
+        }
+        self.end_unit(timestamp);
+    }
+
+    /// The same for a codec whose frames are not looked into: their container says what is key.
+    pub fn push_frame(&mut self, is_key: bool, timestamp: u32, at: Duration) {
+        self.packets += 1;
+        self.has_key_frame |= is_key;
+        self.rate.picture(timestamp, at);
+    }
+
+    /// Takes a parameter set that came apart from the frames.
+    pub fn keep_set(&mut self, unit: &[u8]) {
+        self.sets.keep(unit);
+    }
+
     fn end_unit(&mut self, next_timestamp: u32) {
         let next = AccessUnit {
             timestamp: next_timestamp,

@@ -140,7 +140,7 @@ fn bodies_that_are_wrong_are_told_in_words() {
     assert!(unknown.body.contains("hikvision"), "{}", unknown.body);
     let unbuilt = daemon.post(
         "/api/cameras",
-        json!({"primary_stream_url": "rtmp://10.0.0.1/live/x"}),
+        json!({"ip_address": "10.0.0.1", "connection_type": "cloud"}),
     );
     assert_eq!(unbuilt.status, 422);
     let large = format!("{{\"name\": \"{}\"}}", "x".repeat(1_100_000));

@@ -220,7 +220,6 @@ fn exit_codes_of_one_shot_commands() {
     let codes = [
         (&["probe", "rtsp://127.0.0.1:1/x"][..], 1),
         (&["probe", "gopher://x/"], 2),
-        (&["probe", "rtmp://127.0.0.1/x"], 2),
         (&["detect", "not-an-ip"], 2),
         (&["manufacturers", "hikvison"], 2),
         (&["manufacturers", "hikvision"], 0),

@@ -161,11 +161,15 @@ fn read_type(
     }
 }
 
-/// May a camera of this type have this URL? The URL's form says most of it; HLS and pictures may hide
-/// behind any web address, and a recorder or a cloud hands out URLs of every kind.
+/// May a camera of this type have this URL? The URL's form says most of it; HLS, FLV and pictures may
+/// hide behind any web address, and a recorder or a cloud hands out URLs of every kind.
 fn kind_fits(kind: ConnectionType, url: &StreamUrl) -> bool {
     match kind {
         ConnectionType::Hls => matches!(url.scheme, Scheme::Http | Scheme::Https),
+        ConnectionType::Rtmp => matches!(
+            url.scheme,
+            Scheme::Rtmp | Scheme::Rtmps | Scheme::Http | Scheme::Https
+        ),
         ConnectionType::HttpMjpeg => url.scheme == Scheme::Http,
         ConnectionType::Https => url.scheme == Scheme::Https,
         ConnectionType::Nvr | ConnectionType::Cloud | ConnectionType::Webhook => {

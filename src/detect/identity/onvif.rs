@@ -74,7 +74,7 @@ fn likely_ports(open: &[u16]) -> Vec<u16> {
         PortKind::Http(Scheme::Http) => Some(1),
         PortKind::Http(_) => Some(2),
         PortKind::Unknown => Some(3),
-        PortKind::Rtsp(_) => None,
+        PortKind::Rtsp(_) | PortKind::Rtmp => None,
     };
     let mut ports: Vec<u16> = open
         .iter()

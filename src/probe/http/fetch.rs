@@ -6,8 +6,9 @@ use hyper::header::{SERVER, WWW_AUTHENTICATE};
 use tokio::time::timeout;
 
 use super::film::collect;
+use super::flv::not_a_picture;
 use super::link::{Chunk, Link};
-use super::{Clock, short};
+use super::{Begun, Clock, short};
 use crate::model::{ErrorCode, ProbeError, Stage};
 use crate::probe::{Target, Transcript};
 use crate::wire::auth::Challenge;
@@ -27,7 +28,10 @@ pub async fn fetch_jpeg(
     bytes_max: usize,
 ) -> Result<Bytes, ProbeError> {
     let clock = Clock::start(target);
-    let mut film = super::begin(target, log, &clock).await?;
+    let mut film = match super::begin(target, log, &clock).await? {
+        Begun::Film(film) => film,
+        Begun::Flv(body) => return Err(not_a_picture(&body.url, log)),
+    };
     log.enter(Stage::FirstFrame);
     let mut picture = BytesMut::new();
     let log = &*log;

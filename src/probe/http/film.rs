@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::kind;
 use super::link::{Body, Chunk};
-use super::open::Opened;
 use crate::model::{CertificateFacts, ErrorCode, ProbeError, StreamUrl};
 use crate::probe::Transcript;
 use crate::wire::jpeg::JpegFacts;
@@ -36,36 +35,24 @@ enum Next {
 }
 
 impl Film {
-    /// Reads up to the first bytes of the first picture.
+    /// Reads up to the first bytes of the first picture; `head` is what was read of the body already.
     ///
     /// # Errors
     /// `protocol` or `unsupported_codec` naming what it is instead, `no_frame` when nothing comes.
     pub(super) async fn begin(
-        opened: Opened,
+        url: StreamUrl,
+        body: Body,
+        framing: Framing,
+        head: Bytes,
         log: &Transcript,
         until: Instant,
     ) -> Result<Self, ProbeError> {
-        let Opened {
-            url,
-            content_type,
-            mut body,
-        } = opened;
-        let (framing, chunk) = match kind::is_multipart(&content_type) {
-            true => (Framing::Parts, Bytes::new()),
-            false => {
-                let head = read_head(&mut body, log, until).await?;
-                let framing = kind::of_body(&content_type, &head).map_err(|(code, text)| {
-                    log.error(code, format!("{} {text}", url.authority()))
-                })?;
-                (framing, head)
-            }
-        };
         let mut film = Self {
             url,
             framing,
             body,
             reader: MjpegReader::new(framing),
-            chunk,
+            chunk: head,
         };
         film.start(log, until, None).await?;
         Ok(film)
@@ -213,7 +200,11 @@ impl Film {
 }
 
 /// The first bytes of the body, enough to tell what it is.
-async fn read_head(body: &mut Body, log: &Transcript, until: Instant) -> Result<Bytes, ProbeError> {
+pub(super) async fn read_head(
+    body: &mut Body,
+    log: &Transcript,
+    until: Instant,
+) -> Result<Bytes, ProbeError> {
     let mut head = BytesMut::new();
     while head.len() < kind::HEAD_BYTES_MIN {
         match body.chunk(log, until).await? {

@@ -12,15 +12,26 @@ pub(super) fn is_multipart(content_type: &str) -> bool {
     starts_with_ignoring_case(content_type.as_bytes(), b"multipart/")
 }
 
-/// How to read the pictures, or the code and the sentence that tell what else it is.
-pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Framing, (ErrorCode, String)> {
+/// What can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Pictures(Framing),
+    Flv,
+}
+
+/// How to read it, or the code and the sentence that tell what else it is.
+pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Content, (ErrorCode, String)> {
+    let pictures = |framing| Ok(Content::Pictures(framing));
     if head.starts_with(&[0xFF, 0xD8]) {
-        return Ok(Framing::Bare);
+        return pictures(Framing::Bare);
+    }
+    if head.starts_with(b"FLV\x01") {
+        return Ok(Content::Flv);
     }
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
     let text = text.trim_ascii_start();
     if text.starts_with(b"--") {
-        return Ok(Framing::Parts);
+        return pictures(Framing::Parts);
     }
     let not_yet = |what: &str| format!("answers with {what}, which is not read here yet");
     if text.starts_with(b"#EXTM3U") {
@@ -46,7 +57,7 @@ pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Framing, (Error
     match is_text {
         true => not_a_picture("a text"),
         // A picture with something before it, or nothing that is known: the reader will tell.
-        false => Ok(Framing::Bare),
+        false => pictures(Framing::Bare),
     }
 }
 
@@ -58,8 +69,7 @@ fn is_web_page(content_type: &str, text: &[u8]) -> bool {
 
 fn other_media(content_type: &str, head: &[u8]) -> Option<&'static str> {
     let by_bytes = [
-        (0, &b"FLV\x01"[..], "an HTTP-FLV stream"),
-        (0, b"\x89PNG", "a PNG picture"),
+        (0, &b"\x89PNG"[..], "a PNG picture"),
         (0, b"GIF8", "a GIF picture"),
         (8, b"WEBP", "a WebP picture"),
         (4, b"ftyp", "an MP4 stream"),
@@ -85,16 +95,17 @@ mod tests {
     fn bytes_count_for_more_than_names() {
         assert_eq!(
             of_body("text/plain", b"\xFF\xD8\xFF\xE0"),
-            Ok(Framing::Bare)
+            Ok(Content::Pictures(Framing::Bare))
         );
         assert_eq!(
             of_body("image/jpeg", b"\0\0\0\x01\xFF\xD8"),
-            Ok(Framing::Bare)
+            Ok(Content::Pictures(Framing::Bare))
         );
         assert_eq!(
             of_body("", b"\r\n--frame\r\nContent-Type: image/jpeg"),
-            Ok(Framing::Parts)
+            Ok(Content::Pictures(Framing::Parts))
         );
+        assert_eq!(of_body("text/html", b"FLV\x01\x05"), Ok(Content::Flv));
         assert!(is_multipart("Multipart/x-mixed-replace;boundary=x"));
         assert!(!is_multipart("multi"));
     }
@@ -114,7 +125,6 @@ mod tests {
             ("image/jpeg", b"{\"error\":1}", Protocol, "a JSON text"),
             ("text/plain", b"error: 5", Protocol, "a text"),
             ("", b"#EXTM3U\n", Protocol, "an HLS playlist"),
-            ("video/x-flv", b"FLV\x01\x05", UnsupportedCodec, "HTTP-FLV"),
             ("", b"\0\0\0\x18ftypisom", UnsupportedCodec, "MP4"),
             ("image/png", b"\x89PNG\r\n", UnsupportedCodec, "PNG"),
             (

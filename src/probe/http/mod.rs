@@ -1,9 +1,11 @@
-//! Pictures over HTTP: MJPEG streams and JPEG snapshots, in clear and inside TLS.
+//! Pictures over HTTP: MJPEG streams, JPEG snapshots and FLV, in clear and inside TLS. What comes counts,
+//! not the path that it was asked under.
 //!
 //! Bodies are read as a stream; of a picture nothing is kept but its outline.
 
 mod fetch;
 mod film;
+mod flv;
 mod kind;
 pub(super) mod link;
 mod location;
@@ -15,13 +17,20 @@ use tokio::time::{Instant, timeout_at};
 
 pub use fetch::{HttpBanner, banner, document, fetch_jpeg};
 
-use self::film::Film;
+use bytes::Bytes;
+
+use self::film::{Film, read_head};
+use self::flv::FlvBody;
+use self::kind::Content;
+use self::open::Opened;
+use super::flv::Screening;
 use super::net::{self, Connection};
 use super::{BoxFuture, Depth, Prober, Target, Transcript};
 use crate::model::{
     AuthUse, Codec, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StreamUrl,
 };
+use crate::wire::mjpeg::Framing;
 
 /// MJPEG and snapshots over plain HTTP.
 #[derive(Debug)]
@@ -59,16 +68,28 @@ impl Prober for Https {
     }
 }
 
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     if target.depth == Depth::Connect {
         let certificate = clock.connect(target, log).await?.certificate;
         return Ok(Outcome {
             certificate,
+            connection_type: target.url.connection_type(),
             ..outcome(target, &target.url, log.elapsed_ms())
         });
     }
-    let mut film = begin(target, log, &clock).await?;
+    match begin(target, log, &clock).await? {
+        Begun::Film(film) => prove_film(film, target, log, &clock).await,
+        Begun::Flv(body) => prove_flv(body, target, log, &clock).await,
+    }
+}
+
+async fn prove_film(
+    mut film: Film,
+    target: &Target,
+    log: &mut Transcript,
+    clock: &Clock,
+) -> Result<Outcome, ProbeError> {
     let mut outcome = outcome(target, &film.url, log.elapsed_ms());
     outcome.certificate = film.certificate();
     outcome.evidence = Evidence::Description;
@@ -93,16 +114,60 @@ async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeEr
     Ok(outcome)
 }
 
-/// Up to the first bytes of the first picture.
-async fn begin(target: &Target, log: &mut Transcript, clock: &Clock) -> Result<Film, ProbeError> {
-    let opened = open::open(target, log, clock).await?;
+async fn prove_flv(
+    mut body: FlvBody,
+    target: &Target,
+    log: &mut Transcript,
+    clock: &Clock,
+) -> Result<Outcome, ProbeError> {
+    let mut outcome = Outcome {
+        connection_type: ConnectionType::Rtmp,
+        certificate: body.certificate(),
+        ..outcome(target, &body.url, log.elapsed_ms())
+    };
+    if target.depth > Depth::Answer {
+        Screening::default()
+            .prove(&mut body, &mut outcome, target, clock, log)
+            .await?;
+    }
+    Ok(outcome)
+}
+
+/// An answer that can be read.
+enum Begun {
+    /// Its first picture has begun.
+    Film(Film),
+    /// Its head says FLV; servers say so of streams that nobody sends, too.
+    Flv(FlvBody),
+}
+
+async fn begin(target: &Target, log: &mut Transcript, clock: &Clock) -> Result<Begun, ProbeError> {
+    let Opened {
+        url,
+        content_type,
+        mut body,
+    } = open::open(target, log, clock).await?;
     let until = clock.until(target.limits.first_packet);
-    let film = Film::begin(opened, log, until).await?;
+    let (content, head) = match kind::is_multipart(&content_type) {
+        true => (Content::Pictures(Framing::Parts), Bytes::new()),
+        false => {
+            let head = read_head(&mut body, log, until).await?;
+            let content = kind::of_body(&content_type, &head)
+                .map_err(|(code, text)| log.error(code, format!("{} {text}", url.authority())))?;
+            (content, head)
+        }
+    };
+    let begun = match content {
+        Content::Flv => Begun::Flv(FlvBody::new(url, body, head)),
+        Content::Pictures(framing) => {
+            Begun::Film(Film::begin(url, body, framing, head, log, until).await?)
+        }
+    };
     // A login inside the URL is judged by what comes: many devices refuse it with status 200.
     if log.auth == AuthUse::SentNoVerdict {
         log.auth = AuthUse::Accepted;
     }
-    Ok(film)
+    Ok(begun)
 }
 
 /// The weakest outcome for what answered at `url`.
