@@ -6,6 +6,7 @@ pub mod http;
 pub mod net;
 pub mod onvif;
 pub mod rtsp;
+pub mod usb;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -224,7 +225,13 @@ pub trait Prober: Sync {
 }
 
 /// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https, &onvif::Onvif];
+pub static PROBERS: &[&dyn Prober] = &[
+    &rtsp::Rtsp,
+    &http::HttpMjpeg,
+    &http::Https,
+    &onvif::Onvif,
+    &usb::Usb,
+];
 
 /// The prober for this connection type.
 pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
