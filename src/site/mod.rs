@@ -13,6 +13,7 @@ mod scan;
 mod settings;
 mod tokens;
 mod types;
+mod usb;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

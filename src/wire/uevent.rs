@@ -2,7 +2,7 @@
 //! `ACTION@DEVPATH`, then `KEY=value` texts, each with a NUL behind it.
 
 /// A message has at most this many bytes (the kernel's UEVENT_BUFFER_SIZE is 2048, its header apart).
-pub const MESSAGE_BYTES_MAX: usize = 8192;
+pub const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// What happened to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

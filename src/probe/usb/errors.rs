@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::errno::Errno;
+
 use crate::model::{ErrorCode, ProbeError, Stage};
 use crate::probe::Transcript;
 use crate::sys::v4l2::Node;
@@ -74,18 +76,32 @@ pub(super) fn driver_error(error: &io::Error, name: &str, log: &Transcript) -> P
         | libc::EOVERFLOW
         | libc::ETIMEDOUT => (
             ErrorCode::Reset,
-            format!("{name} breaks off ({error}); check cable, hub and power supply"),
+            format!(
+                "{name} breaks off ({}); check cable, hub and power supply",
+                what(error)
+            ),
         ),
         libc::ENOMEM | libc::EMFILE | libc::ENFILE => (
             ErrorCode::Internal,
-            format!("this machine has no room for pictures of {name}: {error}"),
+            format!(
+                "this machine has no room for pictures of {name}: {}",
+                what(error)
+            ),
         ),
         _ => (
             ErrorCode::Protocol,
-            format!("the driver of {name} refuses: {error}"),
+            format!("the driver of {name} refuses: {}", what(error)),
         ),
     };
     log.error(code, sentence)
+}
+
+/// The system's words without its number.
+fn what(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
 }
 
 /// The device stopped while pictures were awaited.
