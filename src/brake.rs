@@ -106,7 +106,7 @@ impl Brake {
     }
 
     async fn run_one(&self, mut target: Target, errand: Errand) -> Attempt {
-        let host = self.host(host_key(&target));
+        let host = self.host(&target);
         let Ok(_session) = host.sessions.acquire().await else {
             return refused_unsent(ErrorCode::Internal, "the gateway is stopping");
         };
@@ -150,7 +150,7 @@ impl Brake {
         mut target: Target,
         errand: Errand,
     ) -> Result<Bytes, ProbeError> {
-        let host = self.host(host_key(&target));
+        let host = self.host(&target);
         let _session = host.sessions.acquire().await;
         let login = self.fingerprint(&target);
         let permit = self.permit(&target, errand);
@@ -191,14 +191,20 @@ impl Brake {
         }
     }
 
-    fn host(&self, key: &str) -> Arc<Host> {
+    fn host(&self, target: &Target) -> Arc<Host> {
+        let key = host_key(target);
+        // A camera on this machine has one session, and our own must not be in our way.
+        let sessions = match target.url.scheme.is_local() {
+            true => 1,
+            false => SESSIONS_PER_HOST,
+        };
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = hosts.get(key).and_then(Weak::upgrade) {
             return host;
         }
         hosts.retain(|_, host| host.strong_count() > 0);
         let host = Arc::new(Host {
-            sessions: Semaphore::new(SESSIONS_PER_HOST),
+            sessions: Semaphore::new(sessions),
             unproven_login: tokio::sync::Mutex::new(()),
         });
         hosts.insert(key.to_owned(), Arc::downgrade(&host));
@@ -214,8 +220,12 @@ fn realm(target: &Target) -> Realm {
     }
 }
 
-/// The host without its zone: ports share one account list.
+/// The host without its zone: ports share one account list. What is on this machine has no host: it is
+/// its own.
 fn host_key(target: &Target) -> &str {
+    if target.url.scheme.is_local() {
+        return &target.url.path;
+    }
     target.url.host.split('%').next().unwrap_or_default()
 }
 

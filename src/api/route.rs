@@ -50,6 +50,7 @@ pub enum Request {
     StopScan,
     DiscoverOnvif,
     SeenDevices(DevicePage),
+    UsbCameras,
     ListTokens,
     CreateToken,
     RevokeToken(String),
@@ -216,6 +217,7 @@ pub static ROUTES: &[Route] = &[
         60,
         |_| Some(Request::DiscoverOnvif),
     ),
+    get("/api/discovery/usb", READ, |_| Some(Request::UsbCameras)),
     get("/api/discovery/devices", READ, |a| {
         Some(Request::SeenDevices(device_page(&mut a.query)))
     }),

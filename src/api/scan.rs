@@ -14,6 +14,7 @@ use super::strict::{Fields, not_one_of};
 use super::{Context, List, Problem, Response, body, json, json_with, no_content};
 use crate::discover::interfaces::{self, Interface};
 use crate::discover::scan::Device;
+use crate::discover::usb::UsbCamera;
 use crate::site::{DISCOVER_WINDOW, NewsCursor, ScanRequest, Site};
 use crate::sys::packet;
 
@@ -61,6 +62,20 @@ pub fn network_info(context: &Context) -> Result<Response, Problem> {
         },
         interfaces,
         default_gateway: interfaces::default_gateway(),
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct UsbCameras {
+    count: usize,
+    cameras: Vec<UsbCamera>,
+}
+
+pub async fn usb(context: &Context) -> Result<Response, Problem> {
+    let cameras = context.site.usb_cameras().await;
+    json(&UsbCameras {
+        count: cameras.len(),
+        cameras,
     })
 }
 

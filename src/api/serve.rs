@@ -282,6 +282,7 @@ async fn act(context: &Arc<Context>, call: Call) -> Result<Response, Problem> {
         Request::ScanStatus => scan::status(context),
         Request::ScanEvents => Ok(scan::events(context, last_event_id)),
         Request::StopScan => scan::stop(context),
+        Request::UsbCameras => scan::usb(context).await,
         Request::SeenDevices(page) => scan::devices(context, page),
         Request::DiscoverOnvif => scan::discover(context, &body).await,
         Request::ListTokens => tokens::list(context),

@@ -17,6 +17,7 @@ mod table;
 mod token;
 mod transfer;
 mod urls;
+mod usb;
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +48,8 @@ enum Command {
     Scan(scan::ScanArgs),
     /// Ask for ONVIF devices by multicast.
     Discover(scan::DiscoverArgs),
+    /// List the cameras of this machine and what they can do.
+    Usb(usb::UsbArgs),
     /// Set a whole site up: scan, ask for logins, detect, show, store.
     Setup(setup::SetupArgs),
     /// Work out how to connect to one camera.
@@ -222,6 +225,7 @@ pub fn main() -> ExitCode {
         Command::Discover(args) => one_shot(scan::discover(&args)),
         Command::Setup(args) => one_shot(setup::run(&args)),
         Command::Detect(args) => one_shot(detect::run(&args)),
+        Command::Usb(args) => one_shot(usb::run(&args)),
         Command::Probe(args) => one_shot(probe::run(&args)),
         Command::Urls(args) => urls::urls(&args),
         Command::Manufacturers(args) => urls::manufacturers(&args),

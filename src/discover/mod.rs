@@ -17,3 +17,4 @@ pub mod targets;
 pub mod touch;
 pub mod udp;
 pub mod unicast;
+pub mod usb;

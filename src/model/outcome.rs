@@ -174,6 +174,12 @@ pub enum Codec {
     Av1,
     Vp8,
     Vp9,
+    /// Uncompressed, 16 bits a pixel.
+    Yuyv,
+    /// Uncompressed, 12 bits a pixel.
+    Nv12,
+    /// Uncompressed in another way.
+    Raw,
 }
 
 impl Codec {
@@ -186,6 +192,9 @@ impl Codec {
             Self::Av1 => "av1",
             Self::Vp8 => "vp8",
             Self::Vp9 => "vp9",
+            Self::Yuyv => "yuyv",
+            Self::Nv12 => "nv12",
+            Self::Raw => "raw",
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod net;
 pub mod onvif;
 pub mod rtmp;
 pub mod rtsp;
+pub mod usb;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -232,6 +233,7 @@ pub static PROBERS: &[&dyn Prober] = &[
     &http::HttpMjpeg,
     &http::Https,
     &onvif::Onvif,
+    &usb::Usb,
 ];
 
 /// The prober for this connection type.

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::entry::Entry;
+use super::usb::{is_in_use, is_unplugged};
 use super::views::{CheckView, ErrorView, ReconnectionView};
 use super::{EVENTS_WAITING_MAX, Site, SiteError, lock};
 use crate::brake::{Errand, now};
@@ -169,9 +170,14 @@ impl Site {
         let seen = if begun.anonymous {
             Seen::Anonymous
         } else {
-            seen(attempt, begun.frames)
+            seen(attempt, begun)
         };
-        let rules = settings.rules(&entry.camera);
+        let mut rules = settings.rules(&entry.camera);
+        if let Err(error) = &attempt.result
+            && is_unplugged(&begun.target.url, error)
+        {
+            rules.failures_to_offline = 1;
+        }
         entry.credit(now);
         let before = (
             entry.watch.shown_grade(),
@@ -232,7 +238,8 @@ impl Site {
 }
 
 /// Reads an attempt the way the lifecycle wants it.
-fn seen(attempt: &Attempt, frames: bool) -> Seen {
+fn seen(attempt: &Attempt, begun: &Begun) -> Seen {
+    let frames = begun.frames;
     match &attempt.result {
         Ok(outcome) => Seen::Up {
             response_time_ms: outcome.response_time_ms,
@@ -242,6 +249,13 @@ fn seen(attempt: &Attempt, frames: bool) -> Seen {
                 Evidence::KeyFrame | Evidence::Picture if frames => Frames::Proven,
                 _ => Frames::NotLooked,
             },
+        },
+        // Plugged in again, and another program was quicker.
+        Err(error) if begun.is_return && is_in_use(&begun.target.url, error) => Seen::Up {
+            response_time_ms: attempt.answer_ms(),
+            first_frame_ms: None,
+            media: crate::model::MediaFacts::default(),
+            frames: Frames::NotLooked,
         },
         Err(error) if error.code.is_no_failed_check() => Seen::NoVerdict {
             code: error.code,

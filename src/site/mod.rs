@@ -14,6 +14,7 @@ mod scan_logins;
 mod settings;
 mod tokens;
 mod types;
+mod usb;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -8,4 +8,6 @@ pub mod paths;
 pub mod process;
 pub mod terminal;
 pub mod token;
+pub mod uevent;
+pub mod v4l2;
 pub mod watchdog;

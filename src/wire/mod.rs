@@ -20,6 +20,8 @@ pub mod rtp;
 pub mod rtsp;
 pub mod sdp;
 pub mod soap;
+pub mod uevent;
+pub mod v4l2;
 pub mod video;
 pub mod wsd;
 pub mod x509;

@@ -24,4 +24,5 @@ mod start;
 mod store_crash;
 mod sweep;
 mod transfer;
+mod usb;
 mod whole_site;

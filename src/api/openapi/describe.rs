@@ -458,6 +458,12 @@ fn scan() -> Vec<Operation> {
         .empty_body()
         .json("Scan"),
         get(
+            "/api/discovery/usb",
+            "usbCameras",
+            "The cameras of this machine (V4L2) with their formats, sizes and frame rates. Programs that use them are not disturbed.",
+        )
+        .json("UsbCameras"),
+        get(
             "/api/discovery/devices",
             "seenDevices",
             "Every device that any scan saw, with its first and last sighting, by address.",

@@ -52,16 +52,30 @@ impl Daemon {
     /// Starts a daemon with this configuration, in a site's gateway or on loopback, and waits until it
     /// is ready.
     pub fn start(site: Option<&Site>, config: &str) -> Self {
+        Self::start_in_env(site, config, &[])
+    }
+
+    /// The same with these variables.
+    pub fn start_in_env(site: Option<&Site>, config: &str, env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ohmvision.toml"), config).unwrap();
-        let state = dir.path().join("state");
-        let mut daemon = Self::start_on(site, &state, Some(&dir.path().join("ohmvision.toml")));
+        let file = dir.path().join("ohmvision.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut daemon = Self::launch(site, &dir.path().join("state"), Some(&file), env);
         daemon._dir = Some(dir);
         daemon
     }
 
     /// The same on a state directory that is there already.
     pub fn start_on(site: Option<&Site>, state: &Path, config: Option<&Path>) -> Self {
+        Self::launch(site, state, config, &[])
+    }
+
+    fn launch(
+        site: Option<&Site>,
+        state: &Path,
+        config: Option<&Path>,
+        env: &[(&str, &str)],
+    ) -> Self {
         let _ = std::fs::remove_file(state.join("api.addr"));
         let mut command = match site {
             Some(site) => site.command(PROGRAM),
@@ -77,6 +91,7 @@ impl Daemon {
         let log = std::fs::File::create(state.with_extension("log")).unwrap();
         let mut child = command
             .env_remove("OHMVISION_PASSWORD")
+            .envs(env.iter().copied())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .stdin(Stdio::null())

@@ -4,6 +4,9 @@
 cameras.py serve ADDRESS PORT       cameras: an SDP with parameter sets, and a key frame at PLAY
 cameras.py add FROM TO              store cameras FROM to TO-1
 cameras.py online COUNT SECONDS     wait until that many are online; exit 1 if they are not
+cameras.py store URL                store one camera; prints its id
+cameras.py health ID WORD SECONDS   wait until that camera is `online` or `offline`; prints the milliseconds
+cameras.py remove ID
 cameras.py names                    names of the stored cameras, sorted
 cameras.py write FROM               store cameras without end; `ACK name` once one is acknowledged
 """
@@ -96,6 +99,25 @@ def online(count, seconds):
         time.sleep(1)
 
 
+def store(url):
+    status, answer = ask("POST", "/api/cameras", {"primary_stream_url": url})
+    if status != 201:
+        raise SystemExit(f"{url}: {status} {answer.decode()}")
+    return json.loads(answer)["id"]
+
+
+def health(camera, wanted, seconds):
+    begin = time.monotonic()
+    while True:
+        seen = json.loads(ask("GET", f"/api/health/cameras/{camera}")[1])
+        state = seen["connection_health"]
+        if wanted == state or (wanted == "online" and state not in ("offline", "unknown")):
+            return int((time.monotonic() - begin) * 1000)
+        if time.monotonic() > begin + seconds:
+            raise SystemExit(f"camera {camera} is {state}: {seen['last_error_message']}")
+        time.sleep(0.05)
+
+
 def main():
     command, arguments = sys.argv[1], sys.argv[2:]
     if command == "serve":
@@ -105,6 +127,12 @@ def main():
             add(number)
     elif command == "online":
         online(int(arguments[0]), int(arguments[1]))
+    elif command == "store":
+        print(store(arguments[0]))
+    elif command == "health":
+        print(health(arguments[0], arguments[1], float(arguments[2])))
+    elif command == "remove":
+        ask("DELETE", f"/api/cameras/{arguments[0]}")
     elif command == "names":
         print("\n".join(names()))
     elif command == "write":
