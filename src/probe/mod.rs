@@ -6,6 +6,8 @@ pub mod http;
 pub mod net;
 pub mod onvif;
 pub mod rtsp;
+#[cfg(feature = "webrtc")]
+pub mod webrtc;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -224,7 +226,14 @@ pub trait Prober: Sync {
 }
 
 /// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https, &onvif::Onvif];
+pub static PROBERS: &[&dyn Prober] = &[
+    &rtsp::Rtsp,
+    &http::HttpMjpeg,
+    &http::Https,
+    &onvif::Onvif,
+    #[cfg(feature = "webrtc")]
+    &webrtc::Webrtc,
+];
 
 /// The prober for this connection type.
 pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {

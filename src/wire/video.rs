@@ -80,7 +80,7 @@ impl VideoWatch {
     }
 
     /// Width and height by the stream itself, for JPEG; others have it in their parameter sets.
-    pub fn jpeg_size(&self) -> Option<(u32, u32)> {
+    pub fn frame_size(&self) -> Option<(u32, u32)> {
         self.jpeg_size
     }
 

@@ -6,7 +6,7 @@ mod fetch;
 mod film;
 mod kind;
 pub(super) mod link;
-mod location;
+pub(super) mod location;
 pub(super) mod open;
 
 use std::time::Duration;

@@ -192,7 +192,7 @@ fn jpeg_frames_have_all_their_bytes() {
     let mut s = Sender::new(Codec::Mjpeg);
     assert!(!s.send(1, false, &jpeg(0, 255, (80, 45), b"abcd")));
     assert!(s.send(1, true, &jpeg(4, 255, (80, 45), b"ef")));
-    assert_eq!(s.watch.jpeg_size(), Some((640, 360)));
+    assert_eq!(s.watch.frame_size(), Some((640, 360)));
 
     let mut hole = Sender::new(Codec::Mjpeg);
     hole.send(1, false, &jpeg(0, 50, (80, 45), b"abcd"));
@@ -203,7 +203,7 @@ fn jpeg_frames_have_all_their_bytes() {
 fn large_jpeg_has_its_size_in_the_extension() {
     let mut s = Sender::new(Codec::Mjpeg);
     assert!(s.send(1, true, &jpeg(0, 50, (0, 0), b"abcd")));
-    assert_eq!(s.watch.jpeg_size(), None);
+    assert_eq!(s.watch.frame_size(), None);
     let header = [
         0xff, 0xff, 0xff, 0xdb, 0, 3, 9, 0xff, 0xc0, 0, 11, 8, 0x05, 0xa0, 0x0a, 0x00, 0,
     ];
