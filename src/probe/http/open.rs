@@ -184,8 +184,7 @@ impl Hop {
         match ask {
             Ask::Get => link.get(&self.path, authorization, log, until).await,
             Ask::Post(make) => {
-                let message =
-                    make(&link).map_err(|text| log.error(ErrorCode::Internal, text))?;
+                let message = make(&link).map_err(|text| log.error(ErrorCode::Internal, text))?;
                 link.post(&self.path, authorization, message, log, until)
                     .await
             }

@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use aes::cipher::generic_array::GenericArray;
+use aes::cipher::{BlockEncrypt, KeyInit};
+use aes::{Aes128, Aes256};
 use dimpl::crypto::{
     Aad, ActiveKeyExchange, Buf, Cipher, CryptoProvider, Dtls12CipherSuite, Dtls13CipherSuite,
     HashAlgorithm, HashContext, HashProvider, HmacProvider, KeyProvider, NamedGroup, Nonce,
@@ -31,10 +34,7 @@ pub(super) fn provider() -> CryptoProvider {
         secure_random: &Ring,
         hash_provider: &Ring,
         hmac_provider: &Ring,
-        cipher_suites: &[
-            &Suite(HashAlgorithm::SHA256),
-            &Suite(HashAlgorithm::SHA384),
-        ],
+        cipher_suites: &[&Suite(HashAlgorithm::SHA256), &Suite(HashAlgorithm::SHA384)],
         dtls13_cipher_suites: &[&Suite(HashAlgorithm::SHA256)],
     }
 }
@@ -135,18 +135,15 @@ impl SupportedDtls13CipherSuite for Suite {
         self.cipher(key)
     }
 
-    /// At most two bytes of a record's number are hidden (RFC 9147 section 4.2.3); `ring` gives five.
+    /// One block of AES (RFC 9147 section 4.2.3).
     fn encrypt_sn(&self, key: &[u8], sample: &[u8; 16]) -> [u8; 16] {
-        let algorithm = match self.is_aes_256() {
-            true => &aead::quic::AES_256,
-            false => &aead::quic::AES_128,
-        };
-        let mut mask = [0; 16];
-        let key = aead::quic::HeaderProtectionKey::new(algorithm, key);
-        if let Some(first) = key.ok().and_then(|key| key.new_mask(sample).ok()) {
-            mask.iter_mut().zip(first).for_each(|(to, from)| *to = from);
+        let mut block = GenericArray::from(*sample);
+        match self.is_aes_256() {
+            true => Aes256::new_from_slice(key).map(|aes| aes.encrypt_block(&mut block)),
+            false => Aes128::new_from_slice(key).map(|aes| aes.encrypt_block(&mut block)),
         }
-        mask
+        .ok();
+        block.into()
     }
 }
 

@@ -124,11 +124,7 @@ mod tests {
         assert!(one.ice.ufrag.len() >= 4 && one.ice.pass.len() >= 22);
         let (curve, _) = x509::public_key(&one.certificate.certificate).unwrap();
         assert_eq!(curve, x509::Curve::P256);
-        let facts = x509::facts(
-            &one.certificate.certificate,
-            "",
-            wall_time().unix_s(),
-        );
+        let facts = x509::facts(&one.certificate.certificate, "", wall_time().unix_s());
         assert!(!facts.expired && facts.self_signed);
     }
 }

@@ -212,7 +212,10 @@ impl Reception<'_> {
     }
 
     fn no_frame(&self, log: &Transcript) -> ProbeError {
-        let counts = self.watch.as_ref().map(|w| (w.video.packets(), w.video.lost_packets()));
+        let counts = self
+            .watch
+            .as_ref()
+            .map(|w| (w.video.packets(), w.video.lost_packets()));
         let text = match counts {
             None => "the connection for media stands, but the device sends no video; see whether its camera is on".to_owned(),
             Some((packets, 0)) => format!(

@@ -8,7 +8,7 @@ mod peer;
 mod whep;
 
 use self::peer::Local;
-use self::whep::Agreed;
+use self::whep::{Opened, Session};
 use super::http::Clock;
 use super::{BoxFuture, Depth, Prober, Target, Transcript};
 use crate::model::{
@@ -44,30 +44,38 @@ async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeEr
             ..outcome(target, target.url.clone(), log.elapsed_ms())
         });
     }
-    let agreed = whep::agree(&http, log, &clock).await?;
-    let mut outcome = outcome(target, agreed.url.clone(), log.elapsed_ms());
-    outcome.certificate.clone_from(&agreed.certificate);
+    let (mut session, opened) = whep::open(&http, log, &clock).await?;
+    let result = receive(&mut session, opened, target, &clock, log).await;
+    session.close().await;
+    result
+}
+
+/// From the server's answer on; whatever comes of it, the session is deleted afterwards.
+async fn receive(
+    session: &mut Session,
+    opened: Opened,
+    target: &Target,
+    clock: &Clock,
+    log: &mut Transcript,
+) -> Result<Outcome, ProbeError> {
+    let url = opened.url.clone();
+    let agreed = opened.answer(session, target, clock, log).await?;
+    let mut outcome = outcome(target, url, log.elapsed_ms());
+    outcome.certificate = agreed.certificate;
     outcome.evidence = Evidence::Description;
     outcome.media = described(&agreed.answer);
-    let Agreed {
-        local,
-        answer,
-        session,
-        ..
-    } = agreed;
     if target.depth >= Depth::Frame {
         log.enter(Stage::Start);
-        check_candidates(&local, &answer, target, log)?;
-        let networks = target.networks.clone();
-        let peer = local
-            .connect(&answer, networks)
+        check_candidates(&agreed.local, &agreed.answer, target, log)?;
+        let peer = agreed
+            .local
+            .connect(&agreed.answer, target.networks.clone())
             .map_err(|text| log.error(ErrorCode::Internal, text))?;
-        let proof = media::prove(peer, &answer, target, &clock, log).await?;
+        let proof = media::prove(peer, &agreed.answer, target, clock, log).await?;
         outcome.evidence = Evidence::KeyFrame;
         outcome.media = proof.facts;
         outcome.first_frame_ms = Some(proof.first_frame_ms);
     }
-    session.close().await;
     Ok(outcome)
 }
 

@@ -222,7 +222,10 @@ impl Peer {
 
     /// Sends a request about the media.
     pub(super) fn request(&mut self, rtcp: Vec<u8>) {
-        let sealed = self.srtp.as_mut().and_then(|(_, rtcp_out)| rtcp_out.seal(rtcp));
+        let sealed = self
+            .srtp
+            .as_mut()
+            .and_then(|(_, rtcp_out)| rtcp_out.seal(rtcp));
         if let (Some(packet), Some(remote)) = (sealed, self.remote) {
             // Lost like any other packet; it is asked again.
             let _ = self.socket.try_send_to(&packet, remote);

@@ -10,26 +10,35 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::peer::Local;
-use crate::model::{CertificateFacts, Credentials, ErrorCode, ProbeError, Scheme, Stage, StreamUrl};
+use crate::model::{
+    CertificateFacts, Credentials, ErrorCode, ProbeError, Scheme, Stage, StreamUrl,
+};
 use crate::probe::http::link::{Link, Message};
 use crate::probe::http::open::{Arrived, Ask, request, status_error};
-use crate::probe::http::{Clock, location};
+use crate::probe::http::{self, Clock, location};
 use crate::probe::{Depth, Target, Transcript};
 use crate::wire::auth::Challenge;
-use crate::wire::webrtc::{self, ANSWER_BYTES_MAX, Answer};
+use crate::wire::webrtc::{self, ANSWER_BYTES_MAX, Answer, AnswerError};
 
 const SDP: &str = "application/sdp";
 /// The DELETE, with a connection of its own where the first one is gone.
 const TEAR_DOWN_LIMIT: Duration = Duration::from_secs(2);
 
+/// An offer that was taken, its answer still on the wire.
+pub(super) struct Opened {
+    /// Where the answer comes from, as it may be shown.
+    pub url: StreamUrl,
+    host: String,
+    local: Local,
+    content_type: Option<String>,
+    answer: http::link::Answer,
+}
+
 /// What the POST came to.
 pub(super) struct Agreed {
-    /// Where the answer came from, as it may be shown.
-    pub url: StreamUrl,
     pub certificate: Option<CertificateFacts>,
     pub local: Local,
     pub answer: Answer,
-    pub session: Session,
 }
 
 /// The target as HTTP sees it.
@@ -42,16 +51,15 @@ pub(super) fn as_http(target: &Target) -> Target {
     target
 }
 
-/// Sends the offer and reads the answer. `target` is as HTTP sees it.
+/// Sends the offer. `target` is as HTTP sees it.
 ///
 /// # Errors
-/// Those of [`request`], a status as everywhere in HTTP, and `protocol` or `unsupported_codec` for
-/// an answer that leads to no video.
-pub(super) async fn agree(
+/// Those of [`request`], and a status as everywhere in HTTP.
+pub(super) async fn open(
     target: &Target,
     log: &mut Transcript,
     clock: &Clock,
-) -> Result<Agreed, ProbeError> {
+) -> Result<(Session, Opened), ProbeError> {
     let mut local = None;
     let mut offer = |link: &Link| {
         let towards = link.local.ok_or("the connection has no address")?;
@@ -70,31 +78,54 @@ pub(super) async fn agree(
     {
         return Err(log.error(code, format!("{host} {text}")));
     }
-    let Some(local) = local else {
-        return Err(log.error(ErrorCode::Internal, "no offer was made"));
-    };
+    let local = local.ok_or_else(|| log.error(ErrorCode::Internal, "no offer was made"))?;
     let url = whep_url(arrived.url.clone());
-    let content_type = arrived.answer.header_short(CONTENT_TYPE);
-    let (session, arrived) = Session::begin(arrived);
-    let until = clock.until(target.limits.answer);
-    let whole = arrived.into_whole(ANSWER_BYTES_MAX, log, until).await;
-    let (body, link) = whole?;
-    let certificate = link.certificate.clone();
-    let answer = webrtc::parse(&body).map_err(|error| answer_error(&host, &error, log));
-    let answer = match (answer, content_type) {
-        (Err(error), Some(kind)) if !kind.contains("sdp") => {
-            let text = format!("{} (as {kind})", error.message);
-            return Err(ProbeError::new(error.code, error.stage, text));
-        }
-        (answer, _) => answer?,
-    };
-    Ok(Agreed {
+    let (session, answer) = Session::begin(arrived);
+    let opened = Opened {
         url,
-        certificate,
+        host,
         local,
+        content_type: answer.header_short(CONTENT_TYPE),
         answer,
-        session: session.keep(link),
-    })
+    };
+    Ok((session, opened))
+}
+
+impl Opened {
+    /// Reads the answer; `session` gets the connection.
+    ///
+    /// # Errors
+    /// `protocol` or `unsupported_codec` for an answer that leads to no video.
+    pub(super) async fn answer(
+        self,
+        session: &mut Session,
+        target: &Target,
+        clock: &Clock,
+        log: &Transcript,
+    ) -> Result<Agreed, ProbeError> {
+        let until = clock.until(target.limits.answer);
+        let whole = self.answer.into_whole(ANSWER_BYTES_MAX, log, until).await;
+        let (body, link) = whole?;
+        let certificate = link.certificate.clone();
+        session.keep(link);
+        match webrtc::parse(&body) {
+            Ok(answer) => Ok(Agreed {
+                certificate,
+                local: self.local,
+                answer,
+            }),
+            Err(error) => {
+                let code = match error {
+                    AnswerError::Codec(_) | AnswerError::Rejected => ErrorCode::UnsupportedCodec,
+                    _ => ErrorCode::Protocol,
+                };
+                let kind = self.content_type.filter(|kind| !kind.contains("sdp"));
+                let kind = kind.map_or_else(String::new, |kind| format!(" (as {kind})"));
+                let host = self.host;
+                Err(log.error(code, format!("{host} answers the offer with {error}{kind}")))
+            }
+        }
+    }
 }
 
 /// The URL form of WHEP for what HTTP answered.
@@ -117,7 +148,10 @@ fn refusal(status: u16) -> Option<(ErrorCode, String)> {
             ErrorCode::Protocol,
             "wants to make the offer itself, as older drafts of WHEP have it; that is not spoken here",
         ),
-        409 => (ErrorCode::Busy, "has no picture under this path at the moment"),
+        409 => (
+            ErrorCode::Busy,
+            "has no picture under this path at the moment",
+        ),
         415 => (
             ErrorCode::Protocol,
             "does not take session descriptions under this path: it is no WHEP address",
@@ -127,19 +161,11 @@ fn refusal(status: u16) -> Option<(ErrorCode, String)> {
     Some((code, format!("{text} (status {status})")))
 }
 
-fn answer_error(host: &str, error: &webrtc::AnswerError, log: &Transcript) -> ProbeError {
-    let code = match error {
-        webrtc::AnswerError::Codec(_) | webrtc::AnswerError::Rejected => {
-            ErrorCode::UnsupportedCodec
-        }
-        _ => ErrorCode::Protocol,
-    };
-    log.error(code, format!("{host} answers the offer with {error}"))
-}
-
 /// A session on the device. Dropped in the middle, it is still deleted.
 pub(super) struct Session {
     open: Option<Open>,
+    /// The connection of a session that cannot be deleted: its place is needed while media flows.
+    spare: Option<Link>,
 }
 
 struct Open {
@@ -154,7 +180,7 @@ struct Open {
 
 impl Session {
     /// The session that `Location` names; none where there is no such header (go2rtc).
-    fn begin(arrived: Arrived) -> (Self, crate::probe::http::link::Answer) {
+    fn begin(arrived: Arrived) -> (Self, http::link::Answer) {
         let Arrived {
             mut target,
             path,
@@ -181,18 +207,19 @@ impl Session {
                 link: None,
             }
         });
-        (Self { open }, answer)
+        (Self { open, spare: None }, answer)
     }
 
-    fn keep(mut self, link: Link) -> Self {
-        if let Some(open) = &mut self.open {
-            open.link = Some(link);
+    fn keep(&mut self, link: Link) {
+        match &mut self.open {
+            Some(open) => open.link = Some(link),
+            None => self.spare = Some(link),
         }
-        self
     }
 
     /// Deletes the session, within its own limit.
     pub(super) async fn close(mut self) {
+        self.spare = None;
         if let Some(open) = self.open.take() {
             open.delete().await;
         }

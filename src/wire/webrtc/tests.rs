@@ -90,13 +90,7 @@ fn our_offer_is_one_that_we_could_answer() {
     );
     assert_eq!(read.candidates[0].address, offer.address);
     let codecs: Vec<Codec> = read.formats.iter().map(|f| f.codec).collect();
-    for codec in [
-        Codec::H264,
-        Codec::H265,
-        Codec::Vp8,
-        Codec::Vp9,
-        Codec::Av1,
-    ] {
+    for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1] {
         assert!(codecs.contains(&codec), "{codec:?}");
     }
 }
