@@ -243,6 +243,16 @@ pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
         .find(|p| p.connection() == connection)
 }
 
+/// Why no prober is there for this type, as a sentence.
+pub fn no_prober(connection: ConnectionType) -> String {
+    match connection {
+        ConnectionType::Webrtc => {
+            "WebRTC is not in this build; use one with the cargo feature `webrtc`".to_owned()
+        }
+        other => format!("URLs of type {other} cannot be probed yet"),
+    }
+}
+
 /// What one probe came to.
 #[derive(Debug)]
 pub struct Attempt {
@@ -282,13 +292,7 @@ impl Attempt {
 pub async fn run(target: &Target) -> Attempt {
     let mut log = Transcript::new();
     let result = match prober(target.url.connection_type()) {
-        None => Err(log.error(
-            ErrorCode::Internal,
-            format!(
-                "there is no prober for {} yet",
-                target.url.connection_type()
-            ),
-        )),
+        None => Err(log.error(ErrorCode::Internal, no_prober(target.url.connection_type()))),
         Some(prober) => {
             // Probers keep the total deadline themselves, so that they can tear down; this is the net below.
             let limit = target.limits.total + Duration::from_secs(2);

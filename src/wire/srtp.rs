@@ -363,4 +363,4 @@ impl RtcpSealer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

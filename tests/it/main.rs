@@ -23,4 +23,6 @@ mod start;
 mod store_crash;
 mod sweep;
 mod transfer;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 mod whole_site;
