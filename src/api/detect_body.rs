@@ -110,7 +110,7 @@ pub fn probe(
     }
     let kind = parsed.url.connection_type();
     if !(rules.supported)(kind) {
-        fields.error("url", format!("URLs of type {kind} cannot be probed yet"));
+        fields.error("url", crate::probe::no_prober(kind));
     }
     let ip = parse_ip(&parsed.url.host).map(|(ip, _)| ip);
     check_allowed(&mut fields, "url", ip, rules);

@@ -9,7 +9,7 @@ use crate::brake::Brake;
 use crate::detect::{AttemptReport, Detector, ProbeRequest};
 use crate::exit::Exit;
 use crate::model::StreamUrl;
-use crate::probe::Limits;
+use crate::probe::{Limits, no_prober, prober};
 use crate::vendor::Catalogue;
 
 pub async fn run(args: &ProbeArgs) -> Exit {
@@ -17,12 +17,9 @@ pub async fn run(args: &ProbeArgs) -> Exit {
         Ok(parsed) => parsed,
         Err(error) => return fail(Exit::Usage, &error.to_string()),
     };
-    if crate::probe::prober(parsed.url.connection_type()).is_none() {
-        let kind = parsed.url.connection_type();
-        return fail(
-            Exit::Usage,
-            &format!("{kind} cannot be probed in this version"),
-        );
+    let kind = parsed.url.connection_type();
+    if prober(kind).is_none() {
+        return fail(Exit::Usage, &no_prober(kind));
     }
     let given = match login(&args.login) {
         Ok(given) => given,

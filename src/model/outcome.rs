@@ -271,7 +271,7 @@ pub struct Outcome {
     pub role: StreamRole,
     pub evidence: Evidence,
     pub media: MediaFacts,
-    /// `tcp`, `tls`, `http`, `https`.
+    /// `tcp`, `tls`, `http`, `https`, `udp`.
     pub transport: &'static str,
     /// Connect to the end of L1.
     pub response_time_ms: u32,

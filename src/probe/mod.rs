@@ -9,6 +9,8 @@ pub mod onvif;
 pub mod rtmp;
 pub mod rtsp;
 pub mod usb;
+#[cfg(feature = "webrtc")]
+pub mod webrtc;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -233,6 +235,8 @@ pub static PROBERS: &[&dyn Prober] = &[
     &http::HttpMjpeg,
     &http::Https,
     &onvif::Onvif,
+    #[cfg(feature = "webrtc")]
+    &webrtc::Webrtc,
     &usb::Usb,
 ];
 
@@ -242,6 +246,16 @@ pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
         .iter()
         .copied()
         .find(|p| p.connection() == connection)
+}
+
+/// Why no prober is there for this type, as a sentence.
+pub fn no_prober(connection: ConnectionType) -> String {
+    match connection {
+        ConnectionType::Webrtc => {
+            "WebRTC is not in this build; use one with the cargo feature `webrtc`".to_owned()
+        }
+        other => format!("URLs of type {other} cannot be probed yet"),
+    }
 }
 
 /// What one probe came to.
@@ -283,13 +297,7 @@ impl Attempt {
 pub async fn run(target: &Target) -> Attempt {
     let mut log = Transcript::new();
     let result = match prober(target.url.connection_type()) {
-        None => Err(log.error(
-            ErrorCode::Internal,
-            format!(
-                "there is no prober for {} yet",
-                target.url.connection_type()
-            ),
-        )),
+        None => Err(log.error(ErrorCode::Internal, no_prober(target.url.connection_type()))),
         Some(prober) => {
             // Probers keep the total deadline themselves, so that they can tear down; this is the net below.
             let limit = target.limits.total + Duration::from_secs(2);

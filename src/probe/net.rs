@@ -39,11 +39,20 @@ impl Stream {
     /// until the first is acknowledged; delayed acknowledgements would cost 40 ms. The kernel forgets
     /// this by itself, so it is asked again after each request.
     pub fn acknowledge_at_once(&self) {
-        let socket = match &self.io {
+        let _ = socket2::SockRef::from(self.socket()).set_tcp_quickack(true);
+    }
+
+    /// Our own address on the way to the device.
+    #[cfg(feature = "webrtc")]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.socket().local_addr().ok()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.io {
             Io::Plain(socket) => socket,
             Io::Tls(tls) => tls.get_ref().0,
-        };
-        let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
+        }
     }
 }
 

@@ -7,9 +7,18 @@ use crate::model::Credentials;
 /// The schemes that we speak, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AuthScheme {
+    /// The password is the token (RFC 6750); only where a protocol is built on it.
+    Bearer,
     Basic,
     DigestMd5,
     DigestSha256,
+}
+
+impl AuthScheme {
+    /// True where the password itself travels, and not a proof of it.
+    pub fn shows_password(self) -> bool {
+        self <= Self::Basic
+    }
 }
 
 /// The strongest challenge of an answer with 401, ready to respond. Keep it for the whole
@@ -25,6 +34,7 @@ pub struct Challenge {
 
 #[derive(Debug)]
 enum Client {
+    Bearer,
     Basic,
     Digest(http_auth::DigestClient),
 }
@@ -61,6 +71,23 @@ impl Challenge {
         })
     }
 
+    /// The challenge of a server that wants a token, by these values of one answer: it says so, or
+    /// says nothing.
+    pub fn bearer<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
+        let mut headers = headers.into_iter().peekable();
+        let is_bearer = |header: &str| {
+            let scheme = header.split_ascii_whitespace().next().unwrap_or_default();
+            scheme.eq_ignore_ascii_case("Bearer")
+        };
+        let is_asked_for = headers.peek().is_none() || headers.any(is_bearer);
+        is_asked_for.then(|| Challenge {
+            scheme: AuthScheme::Bearer,
+            realm: String::new(),
+            stale: false,
+            client: Client::Bearer,
+        })
+    }
+
     /// The value of the `Authorization` header. `uri` must be byte-equal to the request line's.
     ///
     /// # Errors
@@ -73,6 +100,7 @@ impl Challenge {
     ) -> Result<String, String> {
         let password = login.password.expose();
         match &mut self.client {
+            Client::Bearer => Ok(format!("Bearer {password}")),
             Client::Basic => Ok(http_auth::basic::encode_credentials(
                 &login.username,
                 password,
@@ -195,6 +223,24 @@ mod tests {
             .respond("GET", "/", &Credentials::new("u", "p"))
             .unwrap();
         assert!(answer.contains("qop=auth"), "{answer}");
+    }
+
+    #[test]
+    fn a_token_is_sent_where_it_is_asked_for() {
+        let answer = |headers: &[&str]| {
+            let mut challenge = Challenge::bearer(headers.iter().copied())?;
+            assert!(challenge.scheme.shows_password());
+            challenge
+                .respond("POST", "/whep", &Credentials::new("", "t0ken"))
+                .ok()
+        };
+        assert_eq!(
+            answer(&["bearer realm=\"x\""]).as_deref(),
+            Some("Bearer t0ken")
+        );
+        assert_eq!(answer(&[]).as_deref(), Some("Bearer t0ken"));
+        assert_eq!(answer(&["Negotiate"]), None);
+        assert!(Challenge::choose(["Bearer"]).is_err());
     }
 
     #[test]

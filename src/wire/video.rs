@@ -1,8 +1,16 @@
 //! Watches the packets of one video stream just closely enough to know when a whole key frame came
-//! and how many pictures there are (RFC 6184, RFC 7798, RFC 2435). No picture is kept.
+//! and how many pictures there are (RFC 6184, RFC 7798, RFC 2435, and VP8, VP9, AV1 in WebRTC). No
+//! picture is kept.
+
+#[cfg(feature = "webrtc")]
+mod av1;
+mod bits;
+#[cfg(feature = "webrtc")]
+mod vpx;
 
 use std::time::Duration;
 
+use self::bits::Bits;
 use super::parameters::{ParameterSets, annex_b_units};
 use super::rtp::{Packet, RateMeter};
 use crate::model::Codec;
@@ -10,13 +18,13 @@ use crate::model::Codec;
 /// RTP header extension that carries the whole JPEG header (ONVIF streaming, JPEG over RTP).
 const JPEG_HEADER_EXTENSION: u16 = 0xffd8;
 
-/// One stream of H.264, H.265 or JPEG under observation.
+/// One video stream under observation.
 #[derive(Debug, Clone)]
 pub struct VideoWatch {
     codec: Codec,
     payload_type: u8,
     sets: ParameterSets,
-    jpeg_size: Option<(u32, u32)>,
+    frame_size: Option<(u32, u32)>,
     last_sequence: Option<u16>,
     unit: AccessUnit,
     has_key_frame: bool,
@@ -49,7 +57,7 @@ impl VideoWatch {
             codec,
             payload_type,
             sets,
-            jpeg_size: None,
+            frame_size: None,
             last_sequence: None,
             unit: AccessUnit::default(),
             has_key_frame: false,
@@ -79,9 +87,9 @@ impl VideoWatch {
         &self.sets
     }
 
-    /// Width and height by the stream itself, for JPEG; others have it in their parameter sets.
-    pub fn jpeg_size(&self) -> Option<(u32, u32)> {
-        self.jpeg_size
+    /// Width and height by the frames themselves; H.264 and H.265 have it in their parameter sets.
+    pub fn frame_size(&self) -> Option<(u32, u32)> {
+        self.frame_size
     }
 
     /// Takes one packet that arrived `at`, a time since the start of media.
@@ -105,6 +113,12 @@ impl VideoWatch {
         let was_understood = match self.codec {
             Codec::H264 => self.h264(packet.payload),
             Codec::H265 => self.h265(packet.payload),
+            #[cfg(feature = "webrtc")]
+            Codec::Vp8 => self.piece(vpx::vp8(packet.payload)),
+            #[cfg(feature = "webrtc")]
+            Codec::Vp9 => self.piece(vpx::vp9(packet.payload)),
+            #[cfg(feature = "webrtc")]
+            Codec::Av1 => self.piece(av1::av1(packet.payload)),
             _ => self.jpeg(&packet),
         };
         self.unit.broken |= was_understood.is_none();
@@ -283,6 +297,16 @@ impl VideoWatch {
         self.unit.has_inter_slice |= !is_key && !is_intra_slice(body);
     }
 
+    /// Of the codecs whose packets name the first of a frame.
+    #[cfg(feature = "webrtc")]
+    fn piece(&mut self, piece: Option<vpx::Piece>) -> Option<()> {
+        let piece = piece?;
+        self.unit.began |= piece.begins;
+        self.unit.has_key_slice |= piece.is_key;
+        self.frame_size = piece.size.or(self.frame_size);
+        Some(())
+    }
+
     /// RFC 2435 section 3.
     fn jpeg(&mut self, packet: &Packet<'_>) -> Option<()> {
         let (&[_, o0, o1, o2, kind, quality, width, height], rest) =
@@ -303,9 +327,9 @@ impl VideoWatch {
             self.unit.jpeg_bytes = 0;
             let size = (u32::from(width) * 8, u32::from(height) * 8);
             let from_header = (size.0 > 0 && size.1 > 0).then_some(size);
-            self.jpeg_size = from_header
+            self.frame_size = from_header
                 .or_else(|| jpeg_header_size(packet))
-                .or(self.jpeg_size);
+                .or(self.frame_size);
         }
         self.unit.broken |= offset != self.unit.jpeg_bytes || data.is_empty();
         self.unit.jpeg_bytes += data.len();
@@ -315,7 +339,7 @@ impl VideoWatch {
 
 /// H.264 slices of type I or SI (H.264 section 7.3.3): behind `first_mb_in_slice`.
 fn is_intra_slice(body: &[u8]) -> bool {
-    let mut bits = Bits { bytes: body, at: 0 };
+    let mut bits = Bits::new(body);
     let _first_mb_in_slice = bits.exp_golomb();
     matches!(bits.exp_golomb(), Some(2 | 4 | 7 | 9))
 }
@@ -362,37 +386,6 @@ fn jpeg_header_size(packet: &Packet<'_>) -> Option<(u32, u32)> {
             return (width > 0 && height > 0).then_some((width, height));
         }
         segments = rest.get(usize::from(u16::from_be_bytes(*length)).max(2)..)?;
-    }
-}
-
-/// Reads bits, highest first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn bit(&mut self) -> Option<u32> {
-        let byte = self.bytes.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(u32::from(bit))
-    }
-
-    /// `ue(v)` (H.264 section 9.1), at most 16 bits long.
-    fn exp_golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.bit()? == 0 {
-            zeros += 1;
-            if zeros > 16 {
-                return None;
-            }
-        }
-        let mut value = 1;
-        for _ in 0..zeros {
-            value = value << 1 | self.bit()?;
-        }
-        Some(value - 1)
     }
 }
 

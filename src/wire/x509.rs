@@ -6,6 +6,8 @@ use crate::model::{CertificateFacts, Timestamp};
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OID: u8 = 0x06;
+#[cfg(feature = "webrtc")]
+const BIT_STRING: u8 = 0x03;
 const VERSION: u8 = 0xA0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -29,12 +31,47 @@ pub fn facts(der: &[u8], sha256: &str, now_unix_s: i64) -> CertificateFacts {
     }
 }
 
+/// The curves of ECDSA keys in WebRTC (RFC 5480 section 2.1.1.1).
+#[cfg(feature = "webrtc")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    P256,
+    P384,
+}
+
+/// The ECDSA key of a DER certificate, as an uncompressed point. `None` for other kinds of keys.
+#[cfg(feature = "webrtc")]
+pub fn public_key(der: &[u8]) -> Option<(Curve, &[u8])> {
+    /// id-ecPublicKey, 1.2.840.10045.2.1.
+    const EC_PUBLIC_KEY: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+    /// secp256r1, 1.2.840.10045.3.1.7, and secp384r1, 1.3.132.0.34.
+    const P256: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
+    const P384: &[u8] = &[0x2B, 0x81, 0x04, 0x00, 0x22];
+    let mut info = Der(Fields::read(der)?.public_key);
+    let mut algorithm = Der(info.expect_tag(SEQUENCE)?);
+    if algorithm.expect_tag(OID)? != EC_PUBLIC_KEY {
+        return None;
+    }
+    let curve = match algorithm.expect_tag(OID)? {
+        P256 => Curve::P256,
+        P384 => Curve::P384,
+        _ => return None,
+    };
+    let (0, point) = info.expect_tag(BIT_STRING)?.split_first()? else {
+        return None;
+    };
+    Some((curve, point))
+}
+
 /// The raw fields, as far as the structure holds.
 #[derive(Default)]
 struct Fields<'a> {
     issuer: &'a [u8],
     subject: &'a [u8],
     not_after: Option<(u8, &'a [u8])>,
+    /// `SubjectPublicKeyInfo`.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for DTLS"))]
+    public_key: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
@@ -51,10 +88,12 @@ impl<'a> Fields<'a> {
         validity.next()?; // not before
         let not_after = validity.next();
         let subject = tbs.expect_tag(SEQUENCE).unwrap_or_default();
+        let public_key = tbs.expect_tag(SEQUENCE).unwrap_or_default();
         Some(Self {
             issuer,
             subject,
             not_after,
+            public_key,
         })
     }
 }
@@ -179,6 +218,26 @@ mod tests {
         assert!(got.self_signed && !got.expired);
         let far = facts(&certificate("x", 2099), "ab", 1_800_000_000);
         assert_eq!(far.not_after.unwrap().to_string(), "2099-02-03T00:00:00Z");
+    }
+
+    #[cfg(feature = "webrtc")]
+    #[test]
+    fn finds_the_key_of_a_certificate() {
+        for (algorithm, curve, bytes) in [
+            (&rcgen::PKCS_ECDSA_P256_SHA256, Curve::P256, 65),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, Curve::P384, 97),
+        ] {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let params = rcgen::CertificateParams::new(vec![]).unwrap();
+            let der = params.self_signed(&key).unwrap().der().to_vec();
+            let (got, point) = public_key(&der).unwrap();
+            assert_eq!((got, point.len(), point[0]), (curve, bytes, 4));
+        }
+        let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = rcgen::CertificateParams::new(vec![]).unwrap();
+        let der = params.self_signed(&ed25519).unwrap().der().to_vec();
+        assert_eq!(public_key(&der), None);
+        assert_eq!(public_key(&[]), None);
     }
 
     #[test]

@@ -25,4 +25,6 @@ mod store_crash;
 mod sweep;
 mod transfer;
 mod usb;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 mod whole_site;

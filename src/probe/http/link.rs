@@ -76,6 +76,9 @@ pub(in crate::probe) struct Link {
     /// `host:port`, for sentences and the `Host` header.
     authority: String,
     pub certificate: Option<CertificateFacts>,
+    /// Our own address on the way to the device.
+    #[cfg(feature = "webrtc")]
+    pub local: Option<std::net::SocketAddr>,
 }
 
 impl Link {
@@ -94,6 +97,8 @@ impl Link {
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .ignore_invalid_headers_in_responses(true);
+        #[cfg(feature = "webrtc")]
+        let local = connection.stream.local_address();
         let io = TokioIo::new(connection.stream);
         let (requests, wire) = builder
             .handshake(io)
@@ -104,6 +109,8 @@ impl Link {
             wire: Wire(Some(wire)),
             authority: target.url.authority(),
             certificate: connection.certificate,
+            #[cfg(feature = "webrtc")]
+            local,
         })
     }
 
@@ -115,7 +122,7 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(path, authorization, None, log)?;
+        let request = self.request(Method::GET, path, authorization, None, log)?;
         self.exchange(request, log, until).await
     }
 
@@ -128,7 +135,20 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(path, authorization, Some(message), log)?;
+        let request = self.request(Method::POST, path, authorization, Some(message), log)?;
+        self.exchange(request, log, until).await
+    }
+
+    /// Ends what an earlier request began.
+    #[cfg(feature = "webrtc")]
+    pub(in crate::probe) async fn delete(
+        self,
+        path: &str,
+        authorization: Option<&str>,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<Answer, ProbeError> {
+        let request = self.request(Method::DELETE, path, authorization, None, log)?;
         self.exchange(request, log, until).await
     }
 
@@ -140,6 +160,13 @@ impl Link {
             false => Poll::Ready(()),
         });
         timeout(CLOSE_GRACE, closing).await.is_err() && requests.is_ready()
+    }
+
+    /// True where this target's requests may go over it.
+    #[cfg(feature = "webrtc")]
+    pub(in crate::probe) fn leads_to(&self, target: &Target) -> bool {
+        self.authority == target.url.authority()
+            && self.certificate.is_some() == target.url.scheme.is_tls()
     }
 
     async fn exchange(
@@ -173,15 +200,12 @@ impl Link {
 
     fn request(
         &self,
+        method: Method,
         path: &str,
         authorization: Option<&str>,
         message: Option<Message>,
         log: &Transcript,
     ) -> Result<Request<Full<Bytes>>, ProbeError> {
-        let method = match message {
-            Some(_) => Method::POST,
-            None => Method::GET,
-        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)

@@ -6,7 +6,7 @@ use crate::model::{Credentials, StreamUrl};
 
 /// A redirect's aim: the address as it may be shown, and the path as it goes onto the wire.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Aim {
+pub(in crate::probe) struct Aim {
     pub url: StreamUrl,
     pub path: Zeroizing<String>,
     /// The path or query repeats this login.
@@ -17,7 +17,7 @@ pub(super) struct Aim {
 ///
 /// # Errors
 /// The part of a sentence that says why it leads nowhere, without the address.
-pub(super) fn resolve(
+pub(in crate::probe) fn resolve(
     base: &StreamUrl,
     base_path: &str,
     location: &str,

@@ -8,7 +8,7 @@ mod film;
 mod flv;
 mod kind;
 pub(super) mod link;
-mod location;
+pub(super) mod location;
 pub(super) mod open;
 
 use std::time::Duration;

@@ -4,11 +4,11 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, LOCATION, SERVER, WWW_AUTHENTICATE};
 use zeroize::Zeroizing;
 
-use super::link::{Answer, Body, Link};
+use super::link::{Answer, Body, Link, Message};
 use super::{Clock, location, short};
 use crate::model::{AuthUse, Credentials, ErrorCode, ProbeError, Stage, StreamUrl};
 use crate::probe::{Target, Transcript};
-use crate::wire::auth::{AuthScheme, Challenge};
+use crate::wire::auth::Challenge;
 
 const REDIRECTS_MAX: usize = 3;
 
@@ -18,6 +18,46 @@ pub(super) struct Opened {
     pub url: StreamUrl,
     pub content_type: String,
     pub body: Body,
+}
+
+/// What is asked for.
+pub(in crate::probe) enum Ask<'a> {
+    Get,
+    /// Made anew for each connection: it may name our own address there.
+    Post(&'a mut (dyn FnMut(&Link) -> Result<Message, String> + Send)),
+}
+
+impl Ask<'_> {
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post(_) => "POST",
+        }
+    }
+
+    /// The challenge that is answered. Tokens are for what is posted: no camera's picture wants one.
+    fn choose(&self, answer: &Answer) -> Result<Challenge, String> {
+        let chosen = Challenge::choose(answer.headers(WWW_AUTHENTICATE));
+        match (chosen, self) {
+            (Err(text), Self::Post(_)) => {
+                Challenge::bearer(answer.headers(WWW_AUTHENTICATE)).ok_or(text)
+            }
+            (chosen, _) => chosen,
+        }
+    }
+}
+
+/// The first answer that neither redirects nor asks for the login.
+pub(in crate::probe) struct Arrived {
+    /// Where it came from in the end, and the login where it may be sent there.
+    pub target: Target,
+    /// As it was sent.
+    pub path: Zeroizing<String>,
+    /// The URL to report.
+    pub url: StreamUrl,
+    /// What the login was accepted with.
+    pub challenge: Option<Challenge>,
+    pub answer: Answer,
 }
 
 /// Asks for the target, anonymously first; the login is sent when the device asks for it.
@@ -30,21 +70,43 @@ pub(super) async fn open(
     log: &mut Transcript,
     clock: &Clock,
 ) -> Result<Opened, ProbeError> {
+    let arrived = request(target, &mut Ask::Get, log, clock).await?;
+    let answer = arrived.answer;
+    if let Some((code, text)) = status_error(answer.status(), log.auth) {
+        let host = arrived.target.url.authority();
+        return Err(log.error(code, format!("{host} {text}")));
+    }
+    Ok(Opened {
+        url: arrived.url,
+        content_type: answer.header_short(CONTENT_TYPE).unwrap_or_default(),
+        body: answer.into_body(),
+    })
+}
+
+/// The same for whatever is asked, and any status.
+///
+/// # Errors
+/// `auth_required`, `auth_failed`, `redirect_loop`, `protocol`, and those of
+/// [`crate::probe::net::connect`].
+pub(in crate::probe) async fn request(
+    target: &Target,
+    ask: &mut Ask<'_>,
+    log: &mut Transcript,
+    clock: &Clock,
+) -> Result<Arrived, ProbeError> {
     let mut hop = Hop::first(target, log)?;
     for _ in 0..=REDIRECTS_MAX {
-        let answer = hop.ask(log, clock).await?;
-        let status = answer.status();
-        if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        let (answer, challenge) = hop.ask(ask, log, clock).await?;
+        if matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             hop = hop.follow(&answer, log)?;
             continue;
         }
-        if let Some((code, text)) = status_error(status, log.auth) {
-            return Err(log.error(code, format!("{} {text}", hop.target.url.authority())));
-        }
-        return Ok(Opened {
+        return Ok(Arrived {
             url: hop.shown_url(target),
-            content_type: answer.header_short(CONTENT_TYPE).unwrap_or_default(),
-            body: answer.into_body(),
+            target: hop.target,
+            path: hop.path,
+            challenge,
+            answer,
         });
     }
     Err(log.error(
@@ -85,14 +147,18 @@ impl Hop {
         })
     }
 
-    async fn ask(&self, log: &mut Transcript, clock: &Clock) -> Result<Answer, ProbeError> {
+    async fn ask(
+        &self,
+        ask: &mut Ask<'_>,
+        log: &mut Transcript,
+        clock: &Clock,
+    ) -> Result<(Answer, Option<Challenge>), ProbeError> {
         let link = Link::open(&self.target, log, clock).await?;
         log.enter(Stage::Describe);
         if self.login_in_path {
             log.auth = AuthUse::SentNoVerdict;
         }
-        let until = clock.until(self.target.limits.answer);
-        let answer = link.get(&self.path, None, log, until).await?;
+        let answer = self.send(link, ask, None, log, clock).await?;
         if log.server.is_none() {
             log.server = answer.header_short(SERVER);
         }
@@ -101,23 +167,43 @@ impl Hop {
             return Err(self.refused(log));
         }
         if answer.status() != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
+            return Ok((answer, None));
         }
-        self.ask_with_login(answer, log, clock).await
+        self.ask_with_login(answer, ask, log, clock).await
+    }
+
+    async fn send(
+        &self,
+        link: Link,
+        ask: &mut Ask<'_>,
+        authorization: Option<&str>,
+        log: &Transcript,
+        clock: &Clock,
+    ) -> Result<Answer, ProbeError> {
+        let until = clock.until(self.target.limits.answer);
+        match ask {
+            Ask::Get => link.get(&self.path, authorization, log, until).await,
+            Ask::Post(make) => {
+                let message = make(&link).map_err(|text| log.error(ErrorCode::Internal, text))?;
+                link.post(&self.path, authorization, message, log, until)
+                    .await
+            }
+        }
     }
 
     /// Answers the challenge, once; a nonce that was merely too old is answered once more.
     async fn ask_with_login(
         &self,
         mut answer: Answer,
+        ask: &mut Ask<'_>,
         log: &mut Transcript,
         clock: &Clock,
-    ) -> Result<Answer, ProbeError> {
+    ) -> Result<(Answer, Option<Challenge>), ProbeError> {
         log.enter(Stage::Authenticate);
-        let (mut challenge, login) = self.accept_challenge(&answer, log)?;
+        let (mut challenge, login) = self.accept_challenge(&answer, ask, log)?;
         for _ in 0..2 {
             let authorization = challenge
-                .respond("GET", &self.path, login)
+                .respond(ask.method(), &self.path, login)
                 .map(Zeroizing::new)
                 .map_err(|text| log.error(ErrorCode::Protocol, text))?;
             let link = match answer.into_link(log).await {
@@ -126,22 +212,21 @@ impl Hop {
             };
             log.enter(Stage::Authenticate);
             log.auth = AuthUse::SentNoVerdict;
-            let until = clock.until(self.target.limits.answer);
-            answer = link
-                .get(&self.path, Some(&authorization), log, until)
+            answer = self
+                .send(link, ask, Some(&authorization), log, clock)
                 .await?;
             match answer.status().as_u16() {
                 401 => {}
                 403 => break,
                 // Trouble of its own: nothing is said about the login.
-                429 | 500.. => return Ok(answer),
+                429 | 500.. => return Ok((answer, None)),
                 _ => {
                     log.auth = AuthUse::Accepted;
                     log.enter(Stage::Describe);
-                    return Ok(answer);
+                    return Ok((answer, Some(challenge)));
                 }
             }
-            match self.accept_challenge(&answer, log) {
+            match self.accept_challenge(&answer, ask, log) {
                 Ok((again, _)) if again.stale => challenge = again,
                 _ => break,
             }
@@ -153,11 +238,13 @@ impl Hop {
     fn accept_challenge(
         &self,
         answer: &Answer,
+        ask: &Ask<'_>,
         log: &mut Transcript,
     ) -> Result<(Challenge, &Credentials), ProbeError> {
-        let challenge = Challenge::choose(answer.headers(WWW_AUTHENTICATE));
+        let challenge = ask.choose(answer);
         if let Ok(challenge) = &challenge
             && log.realm.is_none()
+            && !challenge.realm.is_empty()
         {
             log.realm = Some(short(challenge.realm.as_bytes()));
         }
@@ -168,7 +255,7 @@ impl Hop {
             )
         })?;
         let challenge = challenge.map_err(|text| log.error(ErrorCode::Protocol, text))?;
-        if challenge.scheme == AuthScheme::Basic && !may_send_password(&self.target) {
+        if challenge.scheme.shows_password() && !may_send_password(&self.target) {
             return Err(refuse_cleartext(log, &self.target));
         }
         Ok((challenge, login))
@@ -247,7 +334,7 @@ pub(in crate::probe) fn status_error(
 ) -> Option<(ErrorCode, String)> {
     let code = status.as_u16();
     let (error, text) = match code {
-        200 | 206 => return None,
+        200 | 201 | 206 => return None,
         403 if auth == AuthUse::NotSent => (
             ErrorCode::AuthRequired,
             "refuses the request without a login",

@@ -221,7 +221,7 @@ impl Media {
     /// What stream and description say; the stream knows better.
     fn facts(&self, described: MediaFacts) -> MediaFacts {
         let mut facts = with_sets(described, self.watch.sets());
-        if let Some((width, height)) = self.watch.jpeg_size() {
+        if let Some((width, height)) = self.watch.frame_size() {
             facts.width = Some(width);
             facts.height = Some(height);
         }

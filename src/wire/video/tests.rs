@@ -192,7 +192,7 @@ fn jpeg_frames_have_all_their_bytes() {
     let mut s = Sender::new(Codec::Mjpeg);
     assert!(!s.send(1, false, &jpeg(0, 255, (80, 45), b"abcd")));
     assert!(s.send(1, true, &jpeg(4, 255, (80, 45), b"ef")));
-    assert_eq!(s.watch.jpeg_size(), Some((640, 360)));
+    assert_eq!(s.watch.frame_size(), Some((640, 360)));
 
     let mut hole = Sender::new(Codec::Mjpeg);
     hole.send(1, false, &jpeg(0, 50, (80, 45), b"abcd"));
@@ -203,7 +203,7 @@ fn jpeg_frames_have_all_their_bytes() {
 fn large_jpeg_has_its_size_in_the_extension() {
     let mut s = Sender::new(Codec::Mjpeg);
     assert!(s.send(1, true, &jpeg(0, 50, (0, 0), b"abcd")));
-    assert_eq!(s.watch.jpeg_size(), None);
+    assert_eq!(s.watch.frame_size(), None);
     let header = [
         0xff, 0xff, 0xff, 0xdb, 0, 3, 9, 0xff, 0xc0, 0, 11, 8, 0x05, 0xa0, 0x0a, 0x00, 0,
     ];
@@ -240,16 +240,33 @@ fn every_picture_is_counted_once() {
     assert!(!s.watch.has_key_frame());
 }
 
+#[cfg(feature = "webrtc")]
+#[test]
+fn frames_of_vp8_end_with_their_marker() {
+    const KEY: &[u8] = &[0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00];
+    let mut s = Sender::new(Codec::Vp8);
+    assert!(!s.send(1, false, KEY));
+    assert!(s.send(1, true, &[0x00, 1, 2, 3]));
+    assert_eq!(s.watch.frame_size(), Some((320, 240)));
+
+    let mut torn = Sender::new(Codec::Vp8);
+    torn.send(1, false, KEY);
+    torn.lose();
+    assert!(!torn.send(1, true, &[0x00, 1, 2, 3]));
+    assert!(!torn.send(2, true, &[0x10, 0x11, 0, 0]));
+    assert!(torn.send(3, true, KEY));
+}
+
 proptest::proptest! {
     #[test]
     fn no_packets_panic(
-        codec in 0..3,
+        codec in 0..6,
         packets in proptest::collection::vec(
             (proptest::prelude::any::<(u16, u8, bool)>(), proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40)),
             0..20,
         ),
     ) {
-        let codec = [Codec::H264, Codec::H265, Codec::Mjpeg][codec as usize];
+        let codec = [Codec::H264, Codec::H265, Codec::Mjpeg, Codec::Vp8, Codec::Vp9, Codec::Av1][codec as usize];
         let mut watch = VideoWatch::new(codec, 96, ParameterSets::new(codec));
         for ((sequence, timestamp, marker), payload) in packets {
             let packet = packet(sequence, timestamp.into(), marker, &payload);
