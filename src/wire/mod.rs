@@ -4,6 +4,7 @@ pub mod arp;
 pub mod auth;
 pub mod bpf;
 pub mod discovery;
+pub mod events;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;
