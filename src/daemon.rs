@@ -657,6 +657,7 @@ fn started_event(gateway: &str) -> Event {
         cause: None,
         duration_s: None,
         message: format!("{gateway} started, version {}", env!("CARGO_PKG_VERSION")),
+        detail: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod event;
 mod health;
 mod history;
 mod mac;
+mod observed;
 mod onvif;
 mod outcome;
 mod secret;
@@ -18,6 +19,7 @@ pub use event::{Event, EventKind};
 pub use health::{Grade, LinkState, ReconnectAttempt};
 pub use history::{HOUR_S, HourRollup, RESPONSE_BUCKETS_MS, RawSample};
 pub use mac::Mac;
+pub use observed::{ObjectClass, Observed, ObservedDetail, ObservedState, Transport};
 pub use onvif::{DeviceInformation, OnvifFacts, OnvifLogin, OnvifProfile, PtzAbilities};
 pub use outcome::{
     AuthUse, CertificateFacts, Codec, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,

@@ -471,5 +471,6 @@ pub(super) fn about(camera: &Camera, kind: EventKind, message: String) -> Event 
         cause: None,
         duration_s: None,
         message,
+        detail: None,
     }
 }

@@ -365,6 +365,7 @@ fn event(entry: &Entry, change: &Change, now: Timestamp) -> Event {
         cause,
         duration_s,
         message,
+        detail: None,
     }
 }
 

@@ -347,6 +347,7 @@ mod tests {
             cause: Some(ErrorCode::Timeout),
             duration_s,
             message: String::new(),
+            detail: None,
         }
     }
 

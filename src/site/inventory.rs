@@ -231,6 +231,7 @@ impl Site {
                 cause: None,
                 duration_s: None,
                 message: format!("{maker}{model} {what} {ip}"),
+                detail: None,
             })
         };
         let events: Vec<Event> = changes.into_iter().filter_map(event).collect();

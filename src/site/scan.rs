@@ -252,6 +252,7 @@ impl Site {
             cause: None,
             duration_s: Some(duration_ms / 1000),
             message,
+            detail: None,
         });
     }
 

@@ -58,6 +58,7 @@ pub(super) fn event(id: u32, camera: Option<u32>, kind: EventKind) -> Event {
         cause: None,
         duration_s: None,
         message: format!("event {id}"),
+        detail: None,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod discovery;
 pub mod dns;
 pub mod flv;
+pub mod events;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;

@@ -128,6 +128,7 @@ impl Site {
             duration_s: Some(180),
             message: "no answer from 192.168.1.17:554 within 5000 ms, two checks in a row"
                 .to_owned(),
+            detail: None,
         };
         (vec![(id, state.to_string().into_bytes())], vec![event])
     }

@@ -56,6 +56,7 @@ fn transition(n: u32) -> (Vec<(CameraId, Vec<u8>)>, Vec<Event>) {
         cause: None,
         duration_s: None,
         message: "a test".to_owned(),
+        detail: None,
     };
     (vec![(CameraId(n), n.to_string().into_bytes())], vec![event])
 }

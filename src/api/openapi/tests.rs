@@ -323,6 +323,7 @@ fn cameras_health_and_events_fit() {
         cause: Some(ErrorCode::Timeout),
         duration_s: None,
         message: "x".to_owned(),
+        detail: None,
     };
     fits("EventList", json!({"items": [event], "next_cursor": "a"}));
 }
