@@ -18,6 +18,7 @@ pub mod site;
 
 pub mod api;
 pub mod monitor;
+pub mod mqtt;
 
 pub mod config;
 pub mod exit;

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["detect"],
     &["discover"],
     &["site"],
-    &["api", "monitor"],
+    &["api", "monitor", "mqtt"],
     &["daemon"],
     &["cli"],
 ];
