@@ -21,6 +21,7 @@ pub mod monitor;
 pub mod mqtt;
 
 pub mod config;
+pub mod control;
 pub mod exit;
 pub mod logging;
 pub mod supervise;

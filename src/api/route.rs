@@ -50,6 +50,9 @@ pub enum Request {
     StopScan,
     DiscoverOnvif,
     SeenDevices(DevicePage),
+    ShowConfig,
+    ChangeConfig,
+    ReloadConfig,
     ListTokens,
     CreateToken,
     RevokeToken(String),
@@ -218,6 +221,18 @@ pub static ROUTES: &[Route] = &[
     ),
     get("/api/discovery/devices", READ, |a| {
         Some(Request::SeenDevices(device_page(&mut a.query)))
+    }),
+    get("/api/config", ADMIN, |_| Some(Request::ShowConfig)),
+    Route {
+        method: Method::PATCH,
+        path: "/api/config",
+        scope: ADMIN,
+        body: Body::Json,
+        answer_s_max: 90,
+        build: |_| Some(Request::ChangeConfig),
+    },
+    post("/api/config/reload", ADMIN, Body::Empty, 90, |_| {
+        Some(Request::ReloadConfig)
     }),
     get("/api/tokens", ADMIN, |_| Some(Request::ListTokens)),
     post("/api/tokens", ADMIN, Body::Json, 30, |_| {

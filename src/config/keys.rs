@@ -227,7 +227,7 @@ pub static KEYS: &[Key] = &[
     key("mqtt.username", "\"\"", Live, Text(|c, t| texts::line(t, 128).map(|t| c.mqtt.username = t)),
         "Login at the broker; empty: the gateway id."),
     key("mqtt.password_file", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.password_file = p)),
-        "File with the password on one line; the systemd credential mqtt_password works without it."),
+        "File with the password on one line; the systemd credential ohmvision.mqtt-password works without it."),
     key("mqtt.ca_file", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.ca_file = p)),
         "Certificate authorities (PEM) of the broker; empty: the system's."),
     key("mqtt.client_cert", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.client_cert = p)),

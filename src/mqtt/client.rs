@@ -86,6 +86,8 @@ pub enum Happening {
         payload: Bytes,
         retain: bool,
     },
+    /// Our goodbye went out.
+    Farewell,
     Nothing,
 }
 
@@ -104,6 +106,8 @@ pub enum LinkError {
     TooLarge,
     #[error("the broker did not answer within {CONNECT_S} s")]
     Timeout,
+    #[error("cannot connect: {0}")]
+    NoConnection(std::io::ErrorKind),
     #[error("{0}")]
     Lost(String),
 }
@@ -304,6 +308,7 @@ fn read5(event: v5::Event) -> Happening {
     use packets5::{Packet, PubAckReason, SubscribeReasonCode};
     match event {
         v5::Event::Outgoing(rumqttc::Outgoing::Publish(id)) => Happening::Sent(id),
+        v5::Event::Outgoing(rumqttc::Outgoing::Disconnect) => Happening::Farewell,
         v5::Event::Outgoing(_) => Happening::Nothing,
         v5::Event::Incoming(packet) => match packet {
             Packet::ConnAck(welcome) => Happening::Connected {
@@ -337,6 +342,7 @@ fn read4(event: rumqttc::Event) -> Happening {
     use rumqttc::{Packet, SubscribeReasonCode};
     match event {
         rumqttc::Event::Outgoing(rumqttc::Outgoing::Publish(id)) => Happening::Sent(id),
+        rumqttc::Event::Outgoing(rumqttc::Outgoing::Disconnect) => Happening::Farewell,
         rumqttc::Event::Outgoing(_) => Happening::Nothing,
         rumqttc::Event::Incoming(packet) => match packet {
             Packet::ConnAck(_) => Happening::Connected {
@@ -369,6 +375,7 @@ fn error5(error: v5::ConnectionError, client_id: String) -> LinkError {
         ) => LinkError::Login(words(&code)),
         E::ConnectionRefused(code) => LinkError::Refused(words(&code)),
         E::Timeout(_) => LinkError::Timeout,
+        E::Io(error) => LinkError::NoConnection(error.kind()),
         E::MqttState(StateError::ServerDisconnect {
             reason_code: DisconnectReasonCode::SessionTakenOver,
             ..
@@ -399,6 +406,7 @@ fn error4(error: rumqttc::ConnectionError) -> LinkError {
         }
         E::ConnectionRefused(code) => LinkError::Refused(words(&code)),
         E::NetworkTimeout | E::FlushTimeout => LinkError::Timeout,
+        E::Io(error) => LinkError::NoConnection(error.kind()),
         E::MqttState(StateError::Deserialization(
             rumqttc::mqttbytes::Error::PayloadSizeLimitExceeded(_),
         )) => LinkError::TooLarge,
@@ -407,7 +415,8 @@ fn error4(error: rumqttc::ConnectionError) -> LinkError {
     }
 }
 
-fn closed() -> LinkError {
+/// The broker hung up without a word.
+pub fn closed() -> LinkError {
     LinkError::Lost("the broker closed the connection".to_owned())
 }
 

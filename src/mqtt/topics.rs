@@ -47,6 +47,11 @@ impl Topics {
         }
     }
 
+    /// Base and discovery prefix.
+    pub fn tree(&self) -> (&str, &str) {
+        (&self.base, &self.prefix)
+    }
+
     pub fn gateway(&self) -> &str {
         &self.gateway
     }

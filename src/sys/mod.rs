@@ -8,4 +8,5 @@ pub mod paths;
 pub mod process;
 pub mod terminal;
 pub mod token;
+pub mod vitals;
 pub mod watchdog;

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["policy", "vendor", "wire"],
     &["exit", "sys"],
     &["config", "logging", "supervise", "store", "probe"],
-    &["brake"],
+    &["brake", "control"],
     &["detect"],
     &["discover"],
     &["site"],
