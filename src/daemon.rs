@@ -1,21 +1,24 @@
 //! The composition root: opens, wires, serves, drains. The one file that knows every part.
 
+mod settings;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::tls::{self, Tls, TlsError};
 use crate::brake::{Brake, now};
-use crate::config::{self, Config, ConfigErrors, LoopbackScope, Sources};
+use crate::config::{self, Config, ConfigErrors, LoopbackScope};
+use crate::control::{Control, ControlError, Order};
 use crate::discover::pace::Rates;
 use crate::exit::Exit;
 use crate::model::{Event, EventKind, HourRollup};
@@ -29,7 +32,7 @@ use crate::store::{BrakeRow, Loaded, OpenOptions, Store, StoreError, TokenRow};
 use crate::supervise::{Restarts, keep_running, log_panics};
 use crate::sys::{notify, paths, process, token, watchdog};
 use crate::vendor::{Catalogue, RawMaker};
-use crate::{logging, monitor};
+use crate::{logging, monitor, mqtt};
 
 /// From the signal to the exit.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -43,6 +46,8 @@ const STORE_DEADLINE: Duration = Duration::from_secs(60);
 const STORE_LOOK: Duration = Duration::from_secs(5);
 /// Plans that may wait for the monitor.
 const WAKES_MAX: usize = 1024;
+/// How often a change on trial is looked at.
+const TRIAL_LOOK: Duration = Duration::from_secs(1);
 /// Ledger rows that may wait for the store.
 const BRAKE_UPDATES_MAX: usize = 256;
 
@@ -84,6 +89,8 @@ pub enum DaemonError {
     Log(String),
     #[error("{0}")]
     Tls(#[from] TlsError),
+    #[error("a change of the settings was taken back, and a restart makes what was before it hold")]
+    Reverted,
     #[error("a part of the daemon broke off (see the log before this line); a restart helps")]
     PartEnded,
 }
@@ -101,7 +108,7 @@ impl DaemonError {
             Self::Store(
                 StoreError::Newer { .. } | StoreError::Corrupt { .. } | StoreError::VaultKey { .. },
             ) => Exit::CorruptStore,
-            Self::Store(StoreError::InUse { .. }) => Exit::Temporary,
+            Self::Store(StoreError::InUse { .. }) | Self::Reverted => Exit::Temporary,
             Self::Store(_) | Self::Listen { .. } | Self::Signals(_) | Self::PartEnded => {
                 Exit::Unavailable
             }
@@ -123,22 +130,22 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError> {
     process::harden();
     let mut signals = Signals::new().map_err(DaemonError::Signals)?;
-    let mut loaded_config = load_config(&options)?;
-    let log = logging::start_daemon(&loaded_config.config.log.filter).map_err(DaemonError::Log)?;
+    let first = settings::load(&options, serde_json::Map::new())?.config;
+    let log = logging::start_daemon(&first.log.filter).map_err(DaemonError::Log)?;
     log_panics();
-    for wrong in &loaded_config.set_aside {
-        tracing::warn!("a stored setting is left out: {wrong}");
-    }
-    let config = loaded_config.config.clone();
     let dir = paths::state_dir(options.state_dir.as_deref())?;
-    let (store, loaded) = Store::open(OpenOptions {
-        vault_key_file: config.security.vault_key_file.clone(),
+    let (store, mut loaded) = Store::open(OpenOptions {
+        vault_key_file: first.security.vault_key_file.clone(),
         new_store: options.new_store,
-        raw_retention_h: seconds(config.storage.raw_retention) / 3600,
-        history_retention_d: seconds(config.storage.history_retention) / 86_400,
         ..OpenOptions::new(&dir)
     })?;
-    let catalogue = catalogue(&loaded_config)?;
+    let mut settings = stored_settings(&options, &mut loaded, &log)?;
+    let config = settings.running.config.clone();
+    let store = store.with_retention(
+        seconds(config.storage.raw_retention) / 3600,
+        seconds(config.storage.history_retention) / 86_400,
+    );
+    let catalogue = catalogue(&settings.running)?;
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().unwrap_or(config.server.listen);
     let tls = open_tls(&config, &dir)?;
@@ -164,10 +171,29 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let marks = watchdog::Marks::new();
     let scheduler = marks.add("scheduler", SCHEDULER_DEADLINE);
     let writer = marks.add("store", STORE_DEADLINE);
+    let (control, orders) = Control::new();
+    let context = Arc::new(api::Context::new(
+        site.clone(),
+        control,
+        server_settings(&config),
+    ));
+    let reached = watch::Sender::new(None);
+    let (mqtt_settings, reporter) = {
+        let (change, settings) = watch::channel(Arc::new(mqtt_settings(&settings)));
+        let reporter = mqtt::Reporter::new(mqtt::Parts {
+            site: site.clone(),
+            gateway: gateway.clone(),
+            state_dir: dir.clone(),
+            settings,
+            reached: reached.clone(),
+            mark: marks.add("mqtt", mqtt::DEADLINE),
+            stop: stop.clone(),
+        });
+        (change, reporter)
+    };
     let mut parts = JoinSet::new();
     parts.spawn(monitor::run(site.clone(), wakes, scheduler, stop.clone()));
     parts.spawn(keep_brake(store.clone(), brake_rows, stop.clone()));
-    let context = Arc::new(api::Context::new(site.clone(), server_settings(&config)));
     parts.spawn(api::run(
         context.clone(),
         listener,
@@ -179,6 +205,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         let site = site.clone();
         move || site.clone().commit_transitions()
     }));
+    parts.spawn(kept("mqtt", stop.clone(), move || reporter.clone().run()));
     parts.spawn(kept("network", stop.clone(), {
         let site = site.clone();
         move || site.clone().watch_network()
@@ -210,15 +237,16 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     notify::ready(&format!("{cameras} cameras, API on {address}"));
 
     let watch = Watched {
-        options: &options,
         site: &site,
         store: &store,
         log: &log,
         context: &context,
+        mqtt: &mqtt_settings,
+        reached: &reached,
         tls: tls.as_deref(),
         dir: &dir,
     };
-    let ended = until_end(&mut signals, watch, &mut loaded_config, &mut parts).await;
+    let ended = until_end(&mut signals, watch, &mut settings, orders, &mut parts).await;
     drain(&site, &store, &stop, parts, &mut signals).await;
     ended
 }
@@ -226,30 +254,43 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
 /// What the daemon looks at while it runs.
 #[derive(Clone, Copy)]
 struct Watched<'a> {
-    options: &'a Options,
     site: &'a Site,
     store: &'a Store,
     log: &'a logging::FilterHandle,
     context: &'a api::Context,
+    mqtt: &'a watch::Sender<Arc<mqtt::Settings>>,
+    reached: &'a watch::Sender<Option<Arc<mqtt::Settings>>>,
     tls: Option<&'a Tls>,
     dir: &'a Path,
 }
 
-/// Waits for the end, reloading on SIGHUP on the way.
+/// Waits for the end, carrying out orders and reloads on the way.
 async fn until_end(
     signals: &mut Signals,
     watched: Watched<'_>,
-    running: &mut config::Loaded,
+    settings: &mut settings::Settings,
+    mut orders: mpsc::Receiver<Order>,
     parts: &mut JoinSet<()>,
 ) -> Result<(), DaemonError> {
     loop {
         tokio::select! {
+            Some(order) = orders.recv() => {
+                if obey(watched, settings, order).await {
+                    return Ok(());
+                }
+            }
+            () = tokio::time::sleep(TRIAL_LOOK), if settings.is_on_trial() => {
+                look_at_trial(watched, settings).await?;
+            }
             signal = signals.next() => match signal {
                 Signalled::End(name) => {
                     tracing::info!(signal = name, "stopping");
                     return Ok(());
                 }
-                Signalled::Reload => reload(watched, running),
+                Signalled::Reload => {
+                    // Told in the log.
+                    let _ = reload(watched, settings);
+                }
             },
             // All of these run until they are told to stop: an early end is a fault, and the service
             // manager brings back a whole daemon better than we a half one.
@@ -298,14 +339,74 @@ async fn drain(
     tracing::info!("stopped");
 }
 
-fn load_config(options: &Options) -> Result<config::Loaded, ConfigErrors> {
-    let mut sources = Sources::of_process(options.config.as_deref())?;
-    if let Some(listen) = options.listen {
-        sources
-            .command_line
-            .push(("--listen", "server.listen", listen.to_string()));
+/// The configuration with what was stored of it.
+fn stored_settings(
+    options: &Options,
+    loaded: &mut Loaded,
+    log: &logging::FilterHandle,
+) -> Result<settings::Settings, DaemonError> {
+    let outside = std::mem::take(&mut loaded.outside);
+    let stored = std::mem::take(&mut loaded.settings);
+    let mut settings = settings::Settings::new(options.clone(), stored, outside.broker_password)?;
+    settings.resume(outside.trial, outside.broker_password_before);
+    for wrong in &settings.running.set_aside {
+        tracing::warn!("a stored setting is left out: {wrong}");
     }
-    Config::load(&sources)
+    log.set(&settings.running.config.log.filter)
+        .map_err(DaemonError::Log)?;
+    Ok(settings)
+}
+
+/// Carries out an order; true: the daemon ends.
+async fn obey(watched: Watched<'_>, settings: &mut settings::Settings, order: Order) -> bool {
+    match order {
+        Order::Show(reply) => drop(reply.send(Ok(settings.view()))),
+        Order::Reload(reply) => {
+            let done = reload(watched, settings).map(|()| settings.view());
+            drop(reply.send(done));
+        }
+        Order::Change(change, reply) => {
+            let stored = settings.store(change, watched.store).await;
+            let done = stored.and_then(|()| reload(watched, settings));
+            drop(reply.send(done.map(|()| settings.view())));
+        }
+        Order::Restart(reply) => {
+            tracing::info!("asked to restart: stopping, the service manager begins anew");
+            drop(reply.send(Ok(())));
+            return true;
+        }
+    }
+    false
+}
+
+/// A change on trial stands, or is taken back.
+async fn look_at_trial(
+    watched: Watched<'_>,
+    settings: &mut settings::Settings,
+) -> Result<(), DaemonError> {
+    let running = watched.mqtt.borrow().clone();
+    let reached = settings::Reached {
+        broker: watched.reached.borrow().as_ref() == Some(&running),
+        caller: watched.context.gate.admitted(),
+    };
+    match settings.judge(reached, Instant::now()) {
+        settings::Verdict::Goes => {}
+        settings::Verdict::Stands => match settings.stands(watched.store).await {
+            Ok(()) => tracing::info!("the changed settings proved themselves and stay"),
+            Err(error) => tracing::error!("the changed settings stay on trial: {error}"),
+        },
+        settings::Verdict::Reverts => match settings.revert(watched.store).await {
+            Ok(()) => {
+                tracing::warn!("nobody was reached with the changed settings: they are taken back");
+                let _ = reload(watched, settings);
+                if !settings.waiting().is_empty() {
+                    return Err(DaemonError::Reverted);
+                }
+            }
+            Err(error) => tracing::error!("the changed settings cannot be taken back: {error}"),
+        },
+    }
+    Ok(())
 }
 
 /// The catalogue with the operator's `[[manufacturer]]` entries.
@@ -406,11 +507,12 @@ fn build_site(
     }
     let brake = Brake::new(ledger, store.fingerprint_key(), Some(brake_updates));
     Site::new(Parts {
-        settings: settings(config, address),
+        settings: site_settings(config, address),
         catalogue,
         brake: Arc::new(brake),
         gate: Arc::new(Gate::new(config.health.concurrent_max as usize)),
         next_camera_id: loaded.next_camera_id.0,
+        reported: loaded.reported,
         store,
         tokens,
         wake,
@@ -418,7 +520,7 @@ fn build_site(
     })
 }
 
-fn settings(config: &Config, address: SocketAddr) -> Settings {
+fn site_settings(config: &Config, address: SocketAddr) -> Settings {
     let health = &config.health;
     let networks = config
         .security
@@ -500,6 +602,23 @@ fn server_settings(config: &Config) -> api::ServerSettings {
     }
 }
 
+/// What the reporter takes from the configuration.
+fn mqtt_settings(settings: &settings::Settings) -> mqtt::Settings {
+    let config = &settings.running.config;
+    let mut gateway = config.gateway.clone();
+    if gateway.name.is_empty() {
+        gateway.name = match hostname() {
+            name if name.is_empty() => "OhmVision".to_owned(),
+            name => name,
+        };
+    }
+    mqtt::Settings {
+        mqtt: config.mqtt.clone(),
+        gateway,
+        password: settings.password.clone(),
+    }
+}
+
 /// The API's certificate, where the configuration wants one.
 fn open_tls(config: &Config, dir: &Path) -> Result<Option<Arc<Tls>>, TlsError> {
     let source = tls::Source::of(&config.server, dir, &hostname());
@@ -571,19 +690,19 @@ fn hostname() -> String {
 }
 
 /// Atomically: a bad file changes nothing and every mistake in it is named.
-fn reload(watched: Watched<'_>, running: &mut config::Loaded) {
+fn reload(watched: Watched<'_>, settings: &mut settings::Settings) -> Result<(), ControlError> {
     let Watched { site, log, .. } = watched;
     notify::reloading();
-    let loaded = load_config(watched.options).map_err(DaemonError::Config);
-    match loaded.and_then(|loaded| Ok((catalogue(&loaded)?, loaded))) {
+    let loaded = settings.read_again().map_err(DaemonError::Config);
+    let done = match loaded.and_then(|loaded| Ok((catalogue(&loaded)?, loaded))) {
         Ok((catalogue, loaded)) => {
-            let changes = config::changes(running, &loaded);
+            let changes = config::changes(&settings.running, &loaded);
             if let Err(error) = log.set(&loaded.config.log.filter) {
                 tracing::error!("log.filter {error}");
             }
             let address = site.settings().networks.own_listeners().first().copied();
             site.apply(
-                settings(
+                site_settings(
                     &loaded.config,
                     address.unwrap_or(loaded.config.server.listen),
                 ),
@@ -593,13 +712,25 @@ fn reload(watched: Watched<'_>, running: &mut config::Loaded) {
             reload_tls(watched, &loaded.config);
             let (live, later) = (changes.live.join(", "), changes.restart.join(", "));
             tracing::info!(live, at_next_start = later, "configuration reloaded");
-            *running = loaded;
+            if !changes.is_empty() {
+                site.tell(changed_event(&changes));
+            }
+            settings.running = loaded;
+            let new = Arc::new(mqtt_settings(settings));
+            watched.mqtt.send_if_modified(|running| {
+                let differs = *running != new;
+                *running = new;
+                differs
+            });
+            Ok(())
         }
         Err(error) => {
-            tracing::error!("the configuration is not reloaded, the old one stays:\n{error}")
+            tracing::error!("the configuration is not reloaded, the old one stays:\n{error}");
+            Err(ControlError::Unreadable(error.to_string()))
         }
-    }
+    };
     notify::ready("configuration reloaded");
+    done
 }
 
 /// What becomes of logins is kept over restarts.
@@ -648,15 +779,28 @@ async fn watch_store(store: Store, mark: watchdog::Mark, stop: CancellationToken
 }
 
 fn started_event(gateway: &str) -> Event {
+    let message = format!("{gateway} started, version {}", env!("CARGO_PKG_VERSION"));
+    own_event(EventKind::Started, message)
+}
+
+fn changed_event(changes: &config::Changes) -> Event {
+    let mut keys = [changes.live.as_slice(), &changes.restart].concat();
+    keys.extend(changes.manufacturers.then_some("manufacturer"));
+    let message = format!("the configuration changed: {}", keys.join(", "));
+    own_event(EventKind::ConfigChanged, message)
+}
+
+/// An event of the gateway itself.
+fn own_event(kind: EventKind, message: String) -> Event {
     Event {
         id: uuid::Uuid::now_v7(),
         time: now(),
-        kind: EventKind::Started,
+        kind,
         camera_id: None,
         camera_name: None,
         cause: None,
         duration_s: None,
-        message: format!("{gateway} started, version {}", env!("CARGO_PKG_VERSION")),
+        message,
         detail: None,
     }
 }

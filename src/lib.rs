@@ -18,8 +18,10 @@ pub mod site;
 
 pub mod api;
 pub mod monitor;
+pub mod mqtt;
 
 pub mod config;
+pub mod control;
 pub mod exit;
 pub mod logging;
 pub mod supervise;

@@ -10,6 +10,7 @@ pub mod body;
 pub mod camera_body;
 pub mod camera_json;
 mod cameras;
+mod config;
 pub mod detect_body;
 mod discovery;
 pub mod etag;
@@ -19,6 +20,7 @@ pub mod filters;
 mod health;
 mod hosts;
 pub mod import;
+pub mod inside;
 pub mod listen;
 mod makers;
 pub mod merge;
@@ -47,6 +49,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::control::Control;
 use crate::model::Timestamp;
 use crate::site::{Scope, Site};
 
@@ -87,13 +90,15 @@ impl Default for ServerSettings {
 pub struct Context {
     pub site: Arc<Site>,
     pub makers: Arc<dyn Makers>,
+    pub control: Control,
     pub gate: Gate,
 }
 
 impl Context {
-    pub fn new(site: Arc<Site>, settings: ServerSettings) -> Self {
+    pub fn new(site: Arc<Site>, control: Control, settings: ServerSettings) -> Self {
         Self {
             makers: site.clone(),
+            control,
             site,
             gate: Gate::new(settings),
         }

@@ -51,6 +51,9 @@ pub enum Request {
     DiscoverOnvif,
     SeenDevices(DevicePage),
     UsbCameras,
+    ShowConfig,
+    ChangeConfig,
+    ReloadConfig,
     ListTokens,
     CreateToken,
     RevokeToken(String),
@@ -220,6 +223,18 @@ pub static ROUTES: &[Route] = &[
     get("/api/discovery/usb", READ, |_| Some(Request::UsbCameras)),
     get("/api/discovery/devices", READ, |a| {
         Some(Request::SeenDevices(device_page(&mut a.query)))
+    }),
+    get("/api/config", ADMIN, |_| Some(Request::ShowConfig)),
+    Route {
+        method: Method::PATCH,
+        path: "/api/config",
+        scope: ADMIN,
+        body: Body::Json,
+        answer_s_max: 90,
+        build: |_| Some(Request::ChangeConfig),
+    },
+    post("/api/config/reload", ADMIN, Body::Empty, 90, |_| {
+        Some(Request::ReloadConfig)
     }),
     get("/api/tokens", ADMIN, |_| Some(Request::ListTokens)),
     post("/api/tokens", ADMIN, Body::Json, 30, |_| {

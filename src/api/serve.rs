@@ -17,8 +17,8 @@ use super::etag::Conditions;
 use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
-    Context, Response, ServerSettings, adopt, body, cameras, discovery, events, export, health,
-    hosts, import, openapi, scan, sse, system, tokens,
+    Context, Response, ServerSettings, adopt, body, cameras, config, discovery, events, export,
+    health, hosts, import, openapi, scan, sse, system, tokens,
 };
 use crate::site::Scope;
 
@@ -27,6 +27,8 @@ use crate::site::Scope;
 pub struct Gate {
     settings: Mutex<Arc<ServerSettings>>,
     failures: Failures,
+    /// When somebody with a token was last let in.
+    admitted: Mutex<Option<Instant>>,
 }
 
 impl Gate {
@@ -34,7 +36,13 @@ impl Gate {
         Self {
             settings: Mutex::new(Arc::new(settings)),
             failures: Failures::default(),
+            admitted: Mutex::default(),
         }
+    }
+
+    /// When somebody with a token was last let in.
+    pub fn admitted(&self) -> Option<Instant> {
+        *self.admitted.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Those in force for a request that begins now.
@@ -93,6 +101,9 @@ impl Gate {
                     ),
                 ));
             }
+        }
+        if needed.is_some() {
+            *self.admitted.lock().unwrap_or_else(|e| e.into_inner()) = Some(Instant::now());
         }
         Ok((route, request))
     }
@@ -230,7 +241,7 @@ fn route_problem(error: RouteError, method: &Method, uri: &Uri) -> Problem {
 }
 
 /// Does what was asked.
-async fn act(context: &Arc<Context>, call: Call) -> Result<Response, Problem> {
+pub(super) async fn act(context: &Arc<Context>, call: Call) -> Result<Response, Problem> {
     let Call {
         request,
         conditions,
@@ -285,6 +296,9 @@ async fn act(context: &Arc<Context>, call: Call) -> Result<Response, Problem> {
         Request::UsbCameras => scan::usb(context).await,
         Request::SeenDevices(page) => scan::devices(context, page),
         Request::DiscoverOnvif => scan::discover(context, &body).await,
+        Request::ShowConfig => config::show(context).await,
+        Request::ChangeConfig => config::change(context, &body).await,
+        Request::ReloadConfig => config::reload(context).await,
         Request::ListTokens => tokens::list(context),
         Request::CreateToken => tokens::create(context, &body).await,
         Request::RevokeToken(id) => tokens::revoke(context, id).await,

@@ -170,6 +170,7 @@ pub(super) fn across(config: &Config, origins: &impl Origins) -> Vec<ConfigError
         }
     };
     server(config, &mut blame);
+    mqtt(config, &mut blame);
     if config.health.timeout > config.health.interval {
         let problem = "is at odds with the other: `health.timeout_ms` must not be longer than `health.interval_s`";
         blame(
@@ -192,6 +193,20 @@ pub(super) fn across(config: &Config, origins: &impl Origins) -> Vec<ConfigError
         );
     }
     errors
+}
+
+fn mqtt(config: &Config, blame: &mut impl FnMut(&[&str], String)) {
+    let mqtt = &config.mqtt;
+    let both = ["mqtt.client_cert", "mqtt.client_key"];
+    if mqtt.client_cert.is_some() != mqtt.client_key.is_some() {
+        blame(
+            &both,
+            format!(
+                "goes with the other one: set both `{}` and `{}`",
+                both[0], both[1]
+            ),
+        );
+    }
 }
 
 fn server(config: &Config, blame: &mut impl FnMut(&[&str], String)) {

@@ -227,7 +227,15 @@ pub static KEYS: &[Key] = &[
     key("mqtt.username", "\"\"", Live, Text(|c, t| texts::line(t, 128).map(|t| c.mqtt.username = t)),
         "Login at the broker; empty: the gateway id."),
     key("mqtt.password_file", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.password_file = p)),
-        "File with the password on one line; the systemd credential mqtt_password works without it."),
+        "File with the password on one line; the systemd credential ohmvision.mqtt-password works without it."),
+    key("mqtt.ca_file", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.ca_file = p)),
+        "Certificate authorities (PEM) of the broker; empty: the system's."),
+    key("mqtt.client_cert", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.client_cert = p)),
+        "Certificate (PEM) that shows the broker who this gateway is."),
+    key("mqtt.client_key", "\"\"", Live, Text(|c, t| texts::path(t).map(|p| c.mqtt.client_key = p)),
+        "Private key (PEM) of mqtt.client_cert."),
+    key("mqtt.alpn", "\"\"", Live, Text(|c, t| texts::line(t, 64).map(|t| c.mqtt.alpn = t)),
+        "Application protocol to name in TLS, such as \"mqtt\"; some clouds want one."),
     key("mqtt.version", "\"5\"", Live, Choice(&["5", "3.1.1"], |c, i| {
             c.mqtt.version = *[MqttVersion::V5, MqttVersion::V311].get(i).unwrap_or(&MqttVersion::V5);
         }), "Protocol version, 5 or 3.1.1."),
@@ -237,7 +245,7 @@ pub static KEYS: &[Key] = &[
         "First part of Home Assistant's discovery topics."),
     key("mqtt.home_assistant", "true", Live, Switch(|c| &mut c.mqtt.home_assistant),
         "Announce gateway and cameras to Home Assistant."),
-    key("mqtt.allowed_commands", "[\"scan\", \"check_now\", \"reconnect\", \"snapshot\", \"config_get\", \"export\"]", Live,
+    key("mqtt.allowed_commands", "[\"scan\", \"check_now\", \"reconnect\", \"monitoring\", \"snapshot\", \"config_get\", \"export\"]", Live,
         List(|c, l| texts::each(l, texts::command).map(|l| c.mqtt.allowed_commands = l)),
         "Commands that may come over MQTT."),
 

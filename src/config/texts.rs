@@ -20,6 +20,7 @@ const COMMANDS: &[&str] = &[
     "batch_test",
     "check_now",
     "reconnect",
+    "monitoring",
     "snapshot",
     "reboot",
     "ptz",

@@ -120,6 +120,12 @@ pub struct Mqtt {
     /// Empty: the gateway id.
     pub username: String,
     pub password_file: Option<PathBuf>,
+    /// `None`: the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    /// Empty: none is named.
+    pub alpn: String,
     pub version: MqttVersion,
     pub base_topic: String,
     pub discovery_prefix: String,

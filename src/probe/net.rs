@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -25,7 +26,7 @@ use crate::policy::networks::AllowedNetworks;
 use crate::wire::x509;
 
 /// Where the distribution keeps its certificate authorities.
-const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A byte stream to a device.
 pub struct Stream {
@@ -389,7 +390,8 @@ fn lax_config(pin: Option<String>) -> ClientConfig {
         .with_no_client_auth()
 }
 
-fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
+/// A client's TLS settings before it is said whom it trusts.
+pub fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
     let builder = ClientConfig::builder_with_provider(provider());
     #[expect(
         clippy::expect_used,
@@ -405,14 +407,26 @@ fn authorities_config() -> Result<Arc<ClientConfig>, String> {
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
-    let read = CertificateDer::pem_file_iter(CA_BUNDLE)
-        .map_err(|e| format!("cannot read the certificate authorities in {CA_BUNDLE}: {e}"))?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(read.flatten());
     let config = builder()
-        .with_root_certificates(roots)
+        .with_root_certificates(authorities(Path::new(CA_BUNDLE))?)
         .with_no_client_auth();
     Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+}
+
+/// The certificate authorities of a PEM file.
+///
+/// # Errors
+/// One sentence: it cannot be read, or there is none in it.
+pub fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let shown = file.display();
+    let read = CertificateDer::pem_file_iter(file)
+        .map_err(|e| format!("cannot read the certificate authorities in {shown}: {e}"))?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(read.flatten());
+    if roots.is_empty() {
+        return Err(format!("there is no certificate authority in {shown}"));
+    }
+    Ok(roots)
 }
 
 /// Accepts the certificate that the device shows, or only the pinned one; signatures are checked all

@@ -42,6 +42,7 @@ impl Site {
         let mut beat = Beat {
             at,
             tokens_used: self.tokens_used(),
+            reported: self.reported(),
             ..Beat::default()
         };
         let mut raw_counts = Vec::new();
@@ -129,6 +130,8 @@ impl Site {
             let mut waiting = lock(&self.waiting);
             waiting.events.splice(0..0, events);
             waiting.states.extend(states);
+        } else {
+            self.news.events();
         }
         result
     }

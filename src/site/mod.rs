@@ -8,6 +8,7 @@ mod entry;
 mod follow;
 mod history;
 mod inventory;
+mod news;
 mod records;
 mod scan;
 mod scan_logins;
@@ -36,6 +37,7 @@ use crate::vendor::Catalogue;
 use entry::FreshPicture;
 
 pub use adopt::{AdoptFrom, AdoptReport, AdoptRequest, AdoptRow, AdoptStatus, LeftOut};
+pub use checks::dice;
 pub use entry::Entry;
 pub use history::current_hour;
 pub use inventory::SeenDevice;
@@ -84,6 +86,7 @@ pub struct Site {
     inventory: Mutex<inventory::Inventory>,
     /// Who follows the scan looks again.
     scan_changed: watch::Sender<()>,
+    news: news::News,
     /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
     waiting: Mutex<Waiting>,
     has_waiting: Notify,
@@ -109,6 +112,8 @@ pub struct Parts {
     pub brake: Arc<Brake>,
     pub gate: Arc<Gate>,
     pub next_camera_id: u32,
+    /// Up to which event they were reported, if reporting was on.
+    pub reported: Option<u64>,
     pub tokens: Vec<TokenRow>,
     pub wake: mpsc::Sender<Wake>,
     pub stop: CancellationToken,
@@ -130,6 +135,7 @@ impl Site {
             scanner: Mutex::default(),
             inventory: Mutex::default(),
             scan_changed: watch::Sender::default(),
+            news: news::News::starting_at(parts.reported),
             waiting: Mutex::new(Waiting::default()),
             has_waiting: Notify::new(),
             wake: parts.wake,
@@ -231,9 +237,10 @@ impl Site {
         self.remember(vec![event]);
     }
 
-    /// Tells the monitor that this camera's plan changed. A full queue is no loss: it looks at every
-    /// camera again before long.
+    /// Tells the monitor that this camera's plan changed, and a reporter that the camera did. A full
+    /// queue is no loss: the monitor looks at every camera again before long.
     fn replan(&self, id: CameraId) {
+        self.news.camera(id);
         let _ = self.wake.try_send(Wake::Replan(id));
     }
 }

@@ -351,7 +351,7 @@ impl Site {
         Ok(devices)
     }
 
-    pub(super) fn is_scanning(&self) -> bool {
+    pub fn is_scanning(&self) -> bool {
         lock(&self.scanner).status == ScanStatus::Scanning
     }
 

@@ -113,6 +113,36 @@ pub(super) fn list(
     Ok(page)
 }
 
+/// Events behind `after`, oldest first, each with its sequence number; at most `limit`. A row that
+/// cannot be read is passed over.
+pub(super) fn behind(
+    txn: &ReadTransaction,
+    pending: &[Entry],
+    after: u64,
+    limit: usize,
+) -> Result<Vec<(u64, Event)>, Fault> {
+    let read = |sequence: u64, row: &[u8]| {
+        let event = serde_json::from_slice(read_event_row(row)?.json).ok()?;
+        Some((sequence, event))
+    };
+    let first = after.saturating_add(1);
+    let mut found = Vec::new();
+    for row in txn.open_table(EVENTS)?.range(first..)? {
+        if found.len() == limit {
+            return Ok(found);
+        }
+        let (sequence, row) = row?;
+        found.extend(read(sequence.value(), row.value()));
+    }
+    let fresh = pending.iter().filter_map(|entry| match entry {
+        Entry::Event(sequence, row) if *sequence >= first => read(*sequence, row),
+        _ => None,
+    });
+    let room = limit - found.len();
+    found.extend(fresh.take(room));
+    Ok(found)
+}
+
 /// Takes journal entries into their tables and drops the oldest events beyond `events_max`.
 pub(super) fn take_in(
     txn: &WriteTransaction,

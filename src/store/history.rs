@@ -24,6 +24,8 @@ pub struct Beat {
     pub states: Vec<(CameraId, Vec<u8>)>,
     /// Token id and when it was last used.
     pub tokens_used: Vec<(String, Timestamp)>,
+    /// Up to which event the broker has taken them; `None`: nobody reports.
+    pub reported: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,7 @@ pub(super) fn write_beat(
         states.insert(camera.0, json.as_slice())?;
     }
     records::touch_tokens(txn, &beat.tokens_used)?;
+    records::put_reported(txn, beat.reported)?;
 
     let oldest_hour = (at_s / HOUR_S).saturating_sub(retention.history_h);
     expire(

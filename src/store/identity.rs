@@ -10,6 +10,7 @@ use redb::{TableDefinition, Value, WriteTransaction};
 
 use super::error::{Fault, StoreError};
 use super::file::StateDir;
+use super::outside;
 use super::tables::{self, META, SECRETS, meta};
 use super::vault::{self, KeyFile, Vault};
 
@@ -66,6 +67,7 @@ pub fn reset_identity(
                 meta_table.remove(meta::NEXT_CAMERA_ID)?;
             }
         }
+        outside::forget_identity(&txn)?;
         txn.commit()?;
         Ok(cameras)
     };

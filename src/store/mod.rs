@@ -21,6 +21,7 @@ mod file;
 mod history;
 mod identity;
 mod journal;
+mod outside;
 mod pack;
 mod records;
 mod tables;
@@ -43,15 +44,17 @@ pub use error::StoreError;
 pub use events::{EventFilter, EventPage};
 pub use history::Beat;
 pub use identity::{Kept, reset_identity};
+pub use outside::Outside;
 pub use records::{BrakeRow, Loaded, TokenRow};
 
 use self::error::Fault;
 use self::file::StateDir;
 use self::history::Retention;
 use self::journal::{Entry, Journal};
+use self::outside::Own;
 use self::vault::{KeyFile, Vault};
 use self::worker::{Record, Request, TakeIn, Worker, Write};
-use crate::model::{Camera, CameraId, CameraSecrets, Event, HOUR_S, HourRollup, RawSample};
+use crate::model::{Camera, CameraId, CameraSecrets, Event, HOUR_S, HourRollup, RawSample, Secret};
 use crate::policy::uptime::Totals;
 
 /// Requests that may wait for the thread.
@@ -275,6 +278,56 @@ impl Store {
         .await
     }
 
+    /// The password for the broker; `None` forgets it.
+    pub async fn put_broker_password(&self, password: Option<&Secret>) -> Result<(), StoreError> {
+        self.put_own(Own::BrokerPassword, password).await
+    }
+
+    /// The key that secrets for this gateway are sealed for.
+    pub async fn put_sealing_key(&self, key: &Secret) -> Result<(), StoreError> {
+        self.put_own(Own::SealingKey, Some(key)).await
+    }
+
+    async fn put_own(&self, own: Own, secret: Option<&Secret>) -> Result<(), StoreError> {
+        let sealed = outside::seal(&self.vault, own, secret);
+        self.write(TakeIn::Leave, move |txn| {
+            outside::put_secret(txn, own, sealed.as_deref())
+        })
+        .await
+    }
+
+    /// A change on trial (JSON) with the broker's password before it; `None`: there is none any more.
+    pub async fn put_trial(
+        &self,
+        json: Option<Vec<u8>>,
+        password_before: Option<&Secret>,
+    ) -> Result<(), StoreError> {
+        let own = Own::BrokerPasswordBefore;
+        let sealed = outside::seal(&self.vault, own, password_before);
+        self.write(TakeIn::Leave, move |txn| {
+            outside::put_text(txn, tables::meta::TRIAL, json.as_deref())?;
+            outside::put_secret(txn, own, sealed.as_deref())
+        })
+        .await
+    }
+
+    /// The last commands that were taken (JSON).
+    pub async fn put_commands(&self, json: Vec<u8>) -> Result<(), StoreError> {
+        self.write(TakeIn::Leave, move |txn| {
+            tables::put_meta(txn, tables::meta::COMMANDS, &json)
+        })
+        .await
+    }
+
+    /// The same store, with another time that history is kept.
+    pub fn with_retention(mut self, raw_h: u32, history_d: u32) -> Self {
+        self.retention = Retention {
+            raw_h,
+            history_h: history_d.saturating_mul(24),
+        };
+        self
+    }
+
     /// Writes one beat and deletes what has expired, in one commit. Copies the
     /// configuration when it changed.
     pub async fn checkpoint(&self, beat: Beat) -> Result<(), StoreError> {
@@ -340,6 +393,45 @@ impl Store {
     pub async fn events(&self, filter: EventFilter) -> Result<EventPage, StoreError> {
         self.read(move |txn, pending| events::list(txn, pending, &filter))
             .await
+    }
+
+    /// Events behind the one with this sequence number, oldest first, each with its own; at most
+    /// `limit`.
+    pub async fn events_behind(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Event)>, StoreError> {
+        self.read(move |txn, pending| events::behind(txn, pending, after, limit))
+            .await
+    }
+
+    /// Sequence number of the newest event; 0 before the first.
+    pub async fn newest_event(&self) -> Result<u64, StoreError> {
+        self.ask(|reply| {
+            Request::Read(Box::new(move |worker| {
+                let _ = reply.send(worker.next_sequence.saturating_sub(1));
+            }))
+        })
+        .await
+    }
+
+    /// What was published for good on a broker, as [`Self::put_published`] left it.
+    pub async fn published(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|txn, _| {
+            let table = txn.open_table(tables::META)?;
+            let row = table.get(tables::meta::PUBLISHED)?;
+            Ok(row.map(|row| row.value().to_vec()))
+        })
+        .await
+    }
+
+    /// Remembers what is published for good on a broker (JSON), so that it can be taken away.
+    pub async fn put_published(&self, json: Vec<u8>) -> Result<(), StoreError> {
+        self.write(TakeIn::Leave, move |txn| {
+            tables::put_meta(txn, tables::meta::PUBLISHED, &json)
+        })
+        .await
     }
 
     /// When the thread last finished something, or now while nothing waits for it: the watchdog's

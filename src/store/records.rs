@@ -4,6 +4,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, WriteTransaction
 use serde::{Deserialize, Serialize};
 
 use super::error::Fault;
+use super::outside::{self, Outside};
 use super::tables::{self, BRAKE, CAMERAS, META, SECRETS, STATES, TOKENS, meta};
 use super::vault::Vault;
 use crate::model::{Camera, CameraId, CameraSecrets, Timestamp};
@@ -48,6 +49,9 @@ pub struct Loaded {
     pub brake: Vec<BrakeRow>,
     pub tokens: Vec<TokenRow>,
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Up to which event the broker has taken them, if reporting was on.
+    pub reported: Option<u64>,
+    pub outside: Outside,
     /// Rows that could not be read, each as one sentence. They are kept on disk and were logged.
     pub unreadable: Vec<String>,
 }
@@ -63,6 +67,7 @@ pub(super) fn load(db: &Database, vault: &Vault, first_start: bool) -> Result<Lo
         Some(id) => String::from_utf8_lossy(id.value()).into_owned(),
         None => return Err(Fault::Corrupt("it names no gateway".to_owned())),
     };
+    let reported = tables::meta_number(&meta_table, meta::REPORTED)?.map(u64::from_le_bytes);
     let settings = match meta_table.get(meta::SETTINGS)? {
         Some(json) => serde_json::from_slice(json.value()).unwrap_or_else(|e| {
             unreadable.push(format!("the stored settings cannot be read: {e}"));
@@ -133,6 +138,8 @@ pub(super) fn load(db: &Database, vault: &Vault, first_start: bool) -> Result<Lo
         brake,
         tokens,
         settings,
+        reported,
+        outside: outside::load(&txn, vault)?,
         unreadable,
     })
 }
@@ -184,6 +191,22 @@ pub(super) fn put_brake(
     }
     for row in put {
         table.insert(row.key.as_bytes(), row.json.as_slice())?;
+    }
+    Ok(())
+}
+
+/// Notes up to which event the broker has taken them. An unchanged number writes nothing.
+pub(super) fn put_reported(txn: &WriteTransaction, reported: Option<u64>) -> Result<(), Fault> {
+    let mut table = txn.open_table(META)?;
+    let before = tables::meta_number(&table, meta::REPORTED)?.map(u64::from_le_bytes);
+    match reported {
+        _ if before == reported => {}
+        Some(sequence) => {
+            table.insert(meta::REPORTED, sequence.to_le_bytes().as_slice())?;
+        }
+        None => {
+            table.remove(meta::REPORTED)?;
+        }
     }
     Ok(())
 }

@@ -40,6 +40,14 @@ pub(super) mod meta {
     pub const GENERATION: &[u8] = b"generation";
     /// Next sequence number of an event, at least.
     pub const SEQUENCE: &[u8] = b"sequence";
+    /// Sequence number of the last event that the broker has taken.
+    pub const REPORTED: &[u8] = b"reported";
+    /// JSON of what was published for good on a broker.
+    pub const PUBLISHED: &[u8] = b"published";
+    /// JSON of a change of the settings that is on trial.
+    pub const TRIAL: &[u8] = b"trial";
+    /// JSON of the last commands that were taken.
+    pub const COMMANDS: &[u8] = b"commands";
     /// JSON object.
     pub const SETTINGS: &[u8] = b"settings";
     pub const VAULT_CHECK: &[u8] = b"vault_check";

@@ -10,4 +10,5 @@ pub mod terminal;
 pub mod token;
 pub mod uevent;
 pub mod v4l2;
+pub mod vitals;
 pub mod watchdog;

@@ -11,11 +11,11 @@ const LAYERS: &[&[&str]] = &[
     &["policy", "vendor", "wire"],
     &["exit", "sys"],
     &["config", "logging", "supervise", "store", "probe"],
-    &["brake"],
+    &["brake", "control"],
     &["detect"],
     &["discover"],
     &["site"],
-    &["api", "monitor"],
+    &["api", "monitor", "mqtt"],
     &["daemon"],
     &["cli"],
 ];

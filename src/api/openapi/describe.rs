@@ -484,6 +484,28 @@ fn scan() -> Vec<Operation> {
 fn tokens() -> Vec<Operation> {
     let token = json!({"name": "home assistant", "scope": "read"});
     vec![
+        get(
+            "/api/config",
+            "showConfig",
+            "The configuration, with the origin of each value.",
+        )
+        .json("Configuration"),
+        op(
+            Method::PATCH,
+            "/api/config",
+            "changeConfig",
+            "Changes stored settings (RFC 7396). What touches mqtt or server takes itself back unless the broker, or this API, is reached with it within 5 minutes.",
+        )
+        .body("ConfigurationChange", vec![json!({"health": {"interval_s": 30}})])
+        .json("Configuration")
+        .errors(&[409]),
+        post(
+            "/api/config/reload",
+            "reloadConfig",
+            "Reads file and environment again.",
+        )
+        .json("Configuration")
+        .errors(&[422]),
         get("/api/tokens", "listTokens", "Tokens without their secrets.").json("TokenList"),
         post("/api/tokens", "createToken", "Makes a token.")
             .body("TokenRequest", vec![token])

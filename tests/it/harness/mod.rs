@@ -1,6 +1,7 @@
 //! What the scenarios stand on: a site of real cameras in namespaces, a daemon of its own, a small
 //! HTTP client.
 
+pub mod broker;
 pub mod daemon;
 pub mod fake;
 pub mod site;

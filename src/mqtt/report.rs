@@ -1,0 +1,213 @@
+//! What is told of cameras and of the gateway: the newest state, and only where it differs from what
+//! was told before.
+
+use std::fmt::Display;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::io;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Settings;
+use super::client::{Content, Message};
+use super::discovery::Announce;
+use super::payloads::{self, CameraState};
+use super::topics::{Subject, Topics};
+use crate::site::Entry;
+
+/// An unchanged state is told again after this.
+pub const REPEAT: Duration = Duration::from_secs(600);
+/// A response time is news when it moved by more than this, ms, and by a quarter.
+const RESPONSE_STEP_MS: u32 = 100;
+
+/// What was told of a camera: digests, not bodies.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub uid: Uuid,
+    state: u64,
+    response_time_ms: Option<u32>,
+    availability: u64,
+    info: u64,
+    alarm: u64,
+    document: u64,
+    /// When the state is told again.
+    pub repeat_at: Instant,
+    /// The line in `cams`.
+    pub line: u64,
+}
+
+/// Makes messages of what a session tells.
+#[derive(Debug)]
+pub struct Teller<'a> {
+    pub topics: &'a Topics,
+    pub settings: &'a Settings,
+}
+
+impl Teller<'_> {
+    fn announce(&self) -> Option<Announce<'_>> {
+        self.settings.mqtt.home_assistant.then_some(Announce {
+            topics: self.topics,
+            gateway_name: &self.settings.gateway.name,
+            allowed: &self.settings.mqtt.allowed_commands,
+        })
+    }
+
+    /// What has to be said of a camera after `told`, and what is told then. In the order in which a
+    /// consumer that knows nothing needs them.
+    pub fn camera(
+        &self,
+        entry: &Entry,
+        told: Option<&Told>,
+        now: Instant,
+        out: &mut Vec<Message>,
+    ) -> Told {
+        let uid = entry.camera.uid;
+        let topic = |leaf: &str| self.topics.camera(uid, leaf);
+        let document = self.announce().map(|a| a.camera(&entry.camera).to_string());
+        let document_digest = digest(&document);
+        if let Some(document) =
+            document.filter(|_| told.is_none_or(|t| t.document != document_digest))
+        {
+            out.push(retained(
+                self.topics.discovery(Subject::Camera(uid)),
+                document,
+            ));
+        }
+        let availability = payloads::availability(entry);
+        let availability_digest = digest(&availability);
+        if told.is_none_or(|t| t.availability != availability_digest) {
+            out.push(text(topic("availability"), availability));
+        }
+        let info = payloads::camera_info(&entry.camera).to_string();
+        let info_digest = digest(&info);
+        if told.is_none_or(|t| t.info != info_digest) {
+            out.push(retained(topic("info"), info));
+        }
+        let alarm = payloads::offline_alarm(entry).map_or(String::new(), |alarm| alarm.to_string());
+        let alarm_digest = digest(&alarm);
+        if told.is_none_or(|t| t.alarm != alarm_digest) {
+            out.push(retained(topic("alarm/offline"), alarm));
+        }
+        let health = entry.health();
+        let state = CameraState::new(entry, &health);
+        let state_digest = digest_json(&state.essence());
+        let response_time_ms = health.response_time_ms;
+        let is_told = told.is_some_and(|t| {
+            t.state == state_digest
+                && !has_moved(t.response_time_ms, response_time_ms)
+                && now < t.repeat_at
+        });
+        if !is_told {
+            out.push(retained(topic("state"), json(&state)));
+        }
+        let before = told.filter(|_| is_told);
+        Told {
+            uid,
+            state: state_digest,
+            response_time_ms: before.map_or(response_time_ms, |t| t.response_time_ms),
+            availability: availability_digest,
+            info: info_digest,
+            alarm: alarm_digest,
+            document: document_digest,
+            repeat_at: before.map_or(now + repeat_after(uid, told.is_none()), |t| t.repeat_at),
+            line: digest_json(&payloads::cams_line(entry)),
+        }
+    }
+
+    /// The gateway's document for Home Assistant, where that is wanted.
+    pub fn gateway_document(&self) -> Option<Message> {
+        let announce = self.announce()?;
+        let topic = self.topics.discovery(Subject::Gateway);
+        Some(retained(topic, announce.gateway().to_string()))
+    }
+}
+
+/// The first repetitions are spread, so that a large site's do not come all at once.
+fn repeat_after(uid: Uuid, is_first: bool) -> Duration {
+    match is_first {
+        true => {
+            let share = (uid.as_u128() % 1000) as u32;
+            REPEAT / 2 + REPEAT / 2000 * share
+        }
+        false => REPEAT,
+    }
+}
+
+fn has_moved(before: Option<u32>, now: Option<u32>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => before.abs_diff(now) > RESPONSE_STEP_MS.max(before / 4),
+        (before, now) => before.is_some() != now.is_some(),
+    }
+}
+
+/// A retained message; an empty one takes away what was there.
+pub fn retained(topic: String, body: String) -> Message {
+    Message {
+        topic,
+        payload: body.into(),
+        retain: true,
+        content: Content::Json,
+    }
+}
+
+/// A retained word.
+pub fn text(topic: String, word: impl Display) -> Message {
+    Message {
+        topic,
+        payload: word.to_string().into(),
+        retain: true,
+        content: Content::Text,
+    }
+}
+
+/// Plain data with string keys: writing it cannot fail.
+pub fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn digest(value: &(impl std::hash::Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn digest_json(value: &impl Serialize) -> u64 {
+    struct Sink(DefaultHasher);
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut sink = Sink(DefaultHasher::new());
+    let _ = serde_json::to_writer(&mut sink, value);
+    sink.0.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_moves_of_the_response_time_are_no_news() {
+        assert!(!has_moved(Some(20), Some(119)));
+        assert!(has_moved(Some(20), Some(121)));
+        assert!(!has_moved(Some(1000), Some(1250)));
+        assert!(has_moved(Some(1000), Some(1251)));
+        assert!(has_moved(None, Some(1)) && has_moved(Some(1), None));
+        assert!(!has_moved(None, None));
+    }
+
+    #[test]
+    fn repetitions_are_spread_once() {
+        let spread = repeat_after(Uuid::from_u128(999), true);
+        assert!(spread > REPEAT / 2 && spread < REPEAT);
+        assert_eq!(repeat_after(Uuid::from_u128(999), false), REPEAT);
+    }
+}
