@@ -202,7 +202,7 @@ impl Peer {
             let wake = wake.into_iter().flatten().map(Instant::from_std).min();
             // A timer that is due already still lets packets in.
             let wake = wake.map_or(until, |w| {
-                w.clamp(now + std::time::Duration::from_millis(1), until)
+                w.max(now + std::time::Duration::from_millis(1)).min(until)
             });
             let receive = self.socket.recv_from(&mut self.received[..]);
             let (length, from) = match timeout_at(wake, receive).await {
