@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::tls::{self, Tls, TlsError};
+use crate::api::webhooks::Door;
 use crate::brake::{Brake, now};
 use crate::config::{self, Config, ConfigErrors, LoopbackScope, Sources};
 use crate::discover::pace::Rates;
@@ -41,6 +42,8 @@ const SCHEDULER_DEADLINE: Duration = Duration::from_secs(10);
 const STORE_DEADLINE: Duration = Duration::from_secs(60);
 /// How often the store's progress is looked at.
 const STORE_LOOK: Duration = Duration::from_secs(5);
+/// Cameras that push at the same time; further ones wait in the kernel's queue.
+const CAMERA_CONNECTIONS_MAX: usize = 32;
 /// Plans that may wait for the monitor.
 const WAKES_MAX: usize = 1024;
 /// Ledger rows that may wait for the store.
@@ -141,6 +144,12 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let catalogue = catalogue(&loaded_config)?;
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().unwrap_or(config.server.listen);
+    let cameras_listener = match config.webhooks.listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let pushed_to = cameras_listener.as_ref().and_then(|l| l.local_addr().ok());
+    let listeners = [Some(address), pushed_to].into_iter().flatten().collect();
     let tls = open_tls(&config, &dir)?;
     write_address(&dir, address, tls.as_deref())?;
     let tokens = first_token(&dir, &loaded, &store, &say).await?;
@@ -152,7 +161,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         &config,
         &loaded,
         catalogue,
-        address,
+        listeners,
         store.clone(),
         tokens,
         (wake, brake_updates),
@@ -167,7 +176,25 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let mut parts = JoinSet::new();
     parts.spawn(monitor::run(site.clone(), wakes, scheduler, stop.clone()));
     parts.spawn(keep_brake(store.clone(), brake_rows, stop.clone()));
-    let context = Arc::new(api::Context::new(site.clone(), server_settings(&config)));
+    let context = Arc::new(api::Context {
+        door: match pushed_to {
+            Some(address) => Door::new(address, false),
+            None => Door::new(address, tls.is_some()),
+        },
+        ..api::Context::new(site.clone(), server_settings(&config))
+    });
+    if let Some(listener) = cameras_listener {
+        let (context, stop) = (context.clone(), stop.clone());
+        let limits = api::listen::Limits {
+            connections_max: CAMERA_CONNECTIONS_MAX,
+            ..api::listen::Limits::default()
+        };
+        parts.spawn(api::run_webhooks(context, listener, limits, stop));
+    }
+    parts.spawn(kept("reports", stop.clone(), {
+        let site = site.clone();
+        move || site.clone().end_reports()
+    }));
     parts.spawn(api::run(
         context.clone(),
         listener,
@@ -192,6 +219,9 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         move || watchdog::feed(marks.clone(), stop.clone())
     }));
 
+    if let Some(address) = pushed_to {
+        tracing::info!("cameras push to {address}");
+    }
     site.set_ready();
     site.tell(started_event(&gateway));
     tracing::info!(gateway, "ready: {cameras} cameras, API on {address}");
@@ -397,7 +427,7 @@ fn build_site(
     config: &Config,
     loaded: &Loaded,
     catalogue: Arc<Catalogue>,
-    address: SocketAddr,
+    listeners: Vec<SocketAddr>,
     store: Store,
     tokens: Vec<TokenRow>,
     (wake, brake_updates): (mpsc::Sender<Wake>, mpsc::Sender<BrakeRow>),
@@ -409,7 +439,7 @@ fn build_site(
     }
     let brake = Brake::new(ledger, store.fingerprint_key(), Some(brake_updates));
     Site::new(Parts {
-        settings: settings(config, address),
+        settings: settings(config, listeners),
         catalogue,
         brake: Arc::new(brake),
         gate: Arc::new(Gate::new(config.health.concurrent_max as usize)),
@@ -421,13 +451,13 @@ fn build_site(
     })
 }
 
-fn settings(config: &Config, address: SocketAddr) -> Settings {
+fn settings(config: &Config, listeners: Vec<SocketAddr>) -> Settings {
     let health = &config.health;
     let networks = config
         .security
         .allowed_networks
         .clone()
-        .with_own_listeners(vec![address]);
+        .with_own_listeners(listeners);
     Settings {
         interval_s: seconds(health.interval),
         timeout_ms: crate::probe::millis(health.timeout),
@@ -476,7 +506,7 @@ async fn restore(site: &Site, loaded: Loaded, store: &Store) -> Result<(), Daemo
             .remove(&id)
             .and_then(|json| serde_json::from_slice::<Watch>(&json).ok())
         {
-            watch.resumed();
+            watch.resumed(now());
             entry.watch = watch;
         }
         if let Some(rollup) = running.get(&id) {
@@ -582,14 +612,8 @@ fn reload(watched: Watched<'_>, running: &mut config::Loaded) {
             if let Err(error) = log.set(&loaded.config.log.filter) {
                 tracing::error!("log.filter {error}");
             }
-            let address = site.settings().networks.own_listeners().first().copied();
-            site.apply(
-                settings(
-                    &loaded.config,
-                    address.unwrap_or(loaded.config.server.listen),
-                ),
-                catalogue,
-            );
+            let listeners = site.settings().networks.own_listeners().to_vec();
+            site.apply(settings(&loaded.config, listeners), catalogue);
             watched.context.gate.apply(server_settings(&loaded.config));
             reload_tls(watched, &loaded.config);
             let (live, later) = (changes.live.join(", "), changes.restart.join(", "));

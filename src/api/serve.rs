@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
     Context, Response, ServerSettings, adopt, body, cameras, discovery, events, export, health,
-    hosts, import, openapi, scan, sse, system, tokens,
+    hosts, import, openapi, scan, sse, system, tokens, webhooks,
 };
 use crate::site::Scope;
 
@@ -120,6 +120,9 @@ pub async fn answer<B>(
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
+    if webhooks::is_for(request.uri().path()) {
+        return Box::pin(webhooks::answer(context, peer, request)).await;
+    }
     let site = &context.site;
     front(
         &context.gate,
@@ -284,6 +287,9 @@ async fn act(context: &Arc<Context>, call: Call) -> Result<Response, Problem> {
         Request::StopScan => scan::stop(context),
         Request::SeenDevices(page) => scan::devices(context, page),
         Request::DiscoverOnvif => scan::discover(context, &body).await,
+        Request::MakeWebhookKey(id) => webhooks::make_key(context, id).await,
+        Request::DropWebhookKey(id) => webhooks::drop_key(context, id).await,
+        Request::CameraEvents(id, filter) => webhooks::of_camera(context, id, filter).await,
         Request::ListTokens => tokens::list(context),
         Request::CreateToken => tokens::create(context, &body).await,
         Request::RevokeToken(id) => tokens::revoke(context, id).await,

@@ -23,4 +23,5 @@ mod start;
 mod store_crash;
 mod sweep;
 mod transfer;
+mod webhook;
 mod whole_site;
