@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::tls::{self, Tls, TlsError};
+use crate::api::webhooks::Door;
 use crate::brake::{Brake, now};
 use crate::config::{self, Config, ConfigErrors, LoopbackScope};
 use crate::control::{Control, ControlError, Order};
@@ -44,6 +45,8 @@ const SCHEDULER_DEADLINE: Duration = Duration::from_secs(10);
 const STORE_DEADLINE: Duration = Duration::from_secs(60);
 /// How often the store's progress is looked at.
 const STORE_LOOK: Duration = Duration::from_secs(5);
+/// Cameras that push at the same time; further ones wait in the kernel's queue.
+const CAMERA_CONNECTIONS_MAX: usize = 32;
 /// Plans that may wait for the monitor.
 const WAKES_MAX: usize = 1024;
 /// How often a change on trial is looked at.
@@ -148,6 +151,12 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let catalogue = catalogue(&settings.running)?;
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().unwrap_or(config.server.listen);
+    let cameras_listener = match config.webhooks.listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let pushed_to = cameras_listener.as_ref().and_then(|l| l.local_addr().ok());
+    let listeners = [Some(address), pushed_to].into_iter().flatten().collect();
     let tls = open_tls(&config, &dir)?;
     tell_address(&dir, address, tls.as_deref());
     let tokens = first_token(&dir, &loaded, &store, &say).await?;
@@ -159,7 +168,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         &config,
         &loaded,
         catalogue,
-        address,
+        listeners,
         store.clone(),
         tokens,
         (wake, brake_updates),
@@ -172,11 +181,13 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let scheduler = marks.add("scheduler", SCHEDULER_DEADLINE);
     let writer = marks.add("store", STORE_DEADLINE);
     let (control, orders) = Control::new();
-    let context = Arc::new(api::Context::new(
-        site.clone(),
-        control,
-        server_settings(&config),
-    ));
+    let context = Arc::new(api::Context {
+        door: match pushed_to {
+            Some(address) => Door::new(address, false),
+            None => Door::new(address, tls.is_some()),
+        },
+        ..api::Context::new(site.clone(), control, server_settings(&config))
+    });
     let reached = watch::Sender::new(None);
     let (mqtt_settings, reporter) = {
         let (change, settings) = watch::channel(Arc::new(mqtt_settings(&settings)));
@@ -194,6 +205,18 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     let mut parts = JoinSet::new();
     parts.spawn(monitor::run(site.clone(), wakes, scheduler, stop.clone()));
     parts.spawn(keep_brake(store.clone(), brake_rows, stop.clone()));
+    if let Some(listener) = cameras_listener {
+        let (context, stop) = (context.clone(), stop.clone());
+        let limits = api::listen::Limits {
+            connections_max: CAMERA_CONNECTIONS_MAX,
+            ..api::listen::Limits::default()
+        };
+        parts.spawn(api::run_webhooks(context, listener, limits, stop));
+    }
+    parts.spawn(kept("reports", stop.clone(), {
+        let site = site.clone();
+        move || site.clone().end_reports()
+    }));
     parts.spawn(api::run(
         context.clone(),
         listener,
@@ -223,6 +246,9 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         move || watchdog::feed(marks.clone(), stop.clone())
     }));
 
+    if let Some(address) = pushed_to {
+        tracing::info!("cameras push to {address}");
+    }
     site.set_ready();
     site.tell(started_event(&gateway));
     tracing::info!(gateway, "ready: {cameras} cameras, API on {address}");
@@ -495,7 +521,7 @@ fn build_site(
     config: &Config,
     loaded: &Loaded,
     catalogue: Arc<Catalogue>,
-    address: SocketAddr,
+    listeners: Vec<SocketAddr>,
     store: Store,
     tokens: Vec<TokenRow>,
     (wake, brake_updates): (mpsc::Sender<Wake>, mpsc::Sender<BrakeRow>),
@@ -507,7 +533,7 @@ fn build_site(
     }
     let brake = Brake::new(ledger, store.fingerprint_key(), Some(brake_updates));
     Site::new(Parts {
-        settings: site_settings(config, address),
+        settings: site_settings(config, listeners),
         catalogue,
         brake: Arc::new(brake),
         gate: Arc::new(Gate::new(config.health.concurrent_max as usize)),
@@ -520,13 +546,13 @@ fn build_site(
     })
 }
 
-fn site_settings(config: &Config, address: SocketAddr) -> Settings {
+fn site_settings(config: &Config, listeners: Vec<SocketAddr>) -> Settings {
     let health = &config.health;
     let networks = config
         .security
         .allowed_networks
         .clone()
-        .with_own_listeners(vec![address]);
+        .with_own_listeners(listeners);
     Settings {
         interval_s: seconds(health.interval),
         timeout_ms: crate::probe::millis(health.timeout),
@@ -575,7 +601,7 @@ async fn restore(site: &Site, loaded: Loaded, store: &Store) -> Result<(), Daemo
             .remove(&id)
             .and_then(|json| serde_json::from_slice::<Watch>(&json).ok())
         {
-            watch.resumed();
+            watch.resumed(now());
             entry.watch = watch;
         }
         if let Some(rollup) = running.get(&id) {
@@ -700,14 +726,8 @@ fn reload(watched: Watched<'_>, settings: &mut settings::Settings) -> Result<(),
             if let Err(error) = log.set(&loaded.config.log.filter) {
                 tracing::error!("log.filter {error}");
             }
-            let address = site.settings().networks.own_listeners().first().copied();
-            site.apply(
-                site_settings(
-                    &loaded.config,
-                    address.unwrap_or(loaded.config.server.listen),
-                ),
-                catalogue,
-            );
+            let listeners = site.settings().networks.own_listeners().to_vec();
+            site.apply(site_settings(&loaded.config, listeners), catalogue);
             watched.context.gate.apply(server_settings(&loaded.config));
             reload_tls(watched, &loaded.config);
             let (live, later) = (changes.live.join(", "), changes.restart.join(", "));

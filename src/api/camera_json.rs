@@ -41,7 +41,7 @@ pub struct CameraRecord<'a> {
     disconnections: u32,
     failed_connection_attempts: u32,
     last_error_message: Option<&'a str>,
-    /// Where the camera may push events to; no receiver is built yet.
+    /// Where the camera pushes events to, its key masked; null where it has none.
     webhook_url: Option<&'a str>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -131,7 +131,7 @@ impl<'a> From<&'a CameraView> for CameraRecord<'a> {
             disconnections: health.disconnections,
             failed_connection_attempts: health.failed_connection_attempts,
             last_error_message: health.last_error_message.as_deref(),
-            webhook_url: None,
+            webhook_url: camera.webhook_sha256.as_ref().map(|_| "/api/webhooks/***"),
             created_at: camera.created_at,
             updated_at: camera.updated_at,
         }
@@ -181,6 +181,7 @@ pub(in crate::api) mod tests {
             connection_config: ConnectionConfig::default(),
             cloud_config: Map::new(),
             tls_pin: None,
+            webhook_sha256: None,
             revision: 5,
             created_at: time,
             updated_at: time,

@@ -5,13 +5,17 @@ use super::{Context, List, Problem, Response, json, now};
 use crate::site::EventQuery;
 
 pub async fn list(context: &Context, filter: EventFilter) -> Result<Response, Problem> {
-    let query = EventQuery {
+    let (items, next_cursor) = context.site.events(query(filter)).await?;
+    json(&List { items, next_cursor })
+}
+
+pub(super) fn query(filter: EventFilter) -> EventQuery {
+    EventQuery {
         since: filter.since.map(|since| since.at(now())),
         camera: filter.camera,
         kind: filter.kind,
+        observed_only: false,
         limit: filter.limit as usize,
         cursor: filter.cursor,
-    };
-    let (items, next_cursor) = context.site.events(query).await?;
-    json(&List { items, next_cursor })
+    }
 }

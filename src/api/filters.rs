@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::query::{Query, digits};
 use super::strict::not_one_of;
-use crate::model::{CameraId, EventKind, Timestamp};
+use crate::model::{CameraId, EventKind, Observed, Timestamp};
 use crate::site::Window;
 
 /// Most entries on one page of a list.
@@ -125,11 +125,20 @@ pub fn camera_filter(query: &mut Query) -> CameraFilter {
 
 /// Reads the filter of the events; mistakes stay in `query`.
 pub fn event_filter(query: &mut Query) -> EventFilter {
+    let camera = query.integer("camera", 0, u32::MAX).map(CameraId);
+    EventFilter {
+        camera,
+        ..camera_event_filter(query)
+    }
+}
+
+/// The same for the events of one camera.
+pub fn camera_event_filter(query: &mut Query) -> EventFilter {
     let since = query.take("since");
     let kind = query.take("type");
     let filter = EventFilter {
         since: since.as_deref().and_then(Since::parse),
-        camera: query.integer("camera", 0, u32::MAX).map(CameraId),
+        camera: None,
         kind: kind.as_deref().and_then(event_kind),
         limit: query
             .integer("limit", 1, PAGE_ITEMS_MAX)
@@ -143,12 +152,18 @@ pub fn event_filter(query: &mut Query) -> EventFilter {
         );
     }
     if let (Some(kind), None) = (kind, filter.kind) {
-        query.error("type", not_one_of(&kind, EVENT_NAMES.into_iter()));
+        query.error("type", not_one_of(&kind, event_names()));
     }
     filter
 }
 
-pub(super) const EVENT_NAMES: [&str; 16] = [
+/// Every type of event: what is found out, and what cameras report.
+pub(super) fn event_names() -> impl Iterator<Item = &'static str> + Clone {
+    let observed = Observed::ALL.iter().map(|kind| kind.as_str());
+    EVENT_NAMES.into_iter().chain(observed)
+}
+
+const EVENT_NAMES: [&str; 16] = [
     "online",
     "offline",
     "degraded",

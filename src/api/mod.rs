@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! listen -> serve: hosts -> route -> auth -> body -> cameras | discovery | health | events | system
+//!                  webhooks
 //! ```
 
 mod adopt;
@@ -37,6 +38,7 @@ pub mod strict;
 mod system;
 pub mod tls;
 mod tokens;
+pub mod webhooks;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -92,6 +94,8 @@ pub struct Context {
     pub makers: Arc<dyn Makers>,
     pub control: Control,
     pub gate: Gate,
+    /// What cameras push passes here.
+    pub door: webhooks::Door,
 }
 
 impl Context {
@@ -101,6 +105,7 @@ impl Context {
             control,
             site,
             gate: Gate::new(settings),
+            door: webhooks::Door::default(),
         }
     }
 }
@@ -116,6 +121,20 @@ pub async fn run(
     listen::run(listener, tls, limits, stop, move |peer, request| {
         let context = Arc::clone(&context);
         async move { answer(&context, peer, request).await }
+    })
+    .await;
+}
+
+/// Serves the listener for cameras, which takes what they push and nothing else.
+pub async fn run_webhooks(
+    context: Arc<Context>,
+    listener: TcpListener,
+    limits: listen::Limits,
+    stop: CancellationToken,
+) {
+    listen::run(listener, None, limits, stop, move |peer, request| {
+        let context = Arc::clone(&context);
+        async move { webhooks::answer(&context, peer, request).await }
     })
     .await;
 }

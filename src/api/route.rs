@@ -4,7 +4,8 @@ use hyper::Method;
 
 use super::export::{ExportOptions, Format};
 use super::filters::{
-    CameraFilter, DevicePage, EventFilter, camera_filter, device_page, event_filter, window,
+    CameraFilter, DevicePage, EventFilter, camera_event_filter, camera_filter, device_page,
+    event_filter, window,
 };
 use super::import::{ImportOptions, OnDuplicate};
 use super::problem::FieldError;
@@ -54,6 +55,9 @@ pub enum Request {
     ShowConfig,
     ChangeConfig,
     ReloadConfig,
+    MakeWebhookKey(CameraId),
+    DropWebhookKey(CameraId),
+    CameraEvents(CameraId, EventFilter),
     ListTokens,
     CreateToken,
     RevokeToken(String),
@@ -141,6 +145,25 @@ pub static ROUTES: &[Route] = &[
     }),
     get("/api/cameras/{id}/snapshot", OPERATE, |a| {
         a.id().map(Request::Snapshot)
+    }),
+    post(
+        "/api/cameras/{id}/webhook-key",
+        ADMIN,
+        Body::Empty,
+        30,
+        |a| a.id().map(Request::MakeWebhookKey),
+    ),
+    Route {
+        method: Method::DELETE,
+        path: "/api/cameras/{id}/webhook-key",
+        scope: ADMIN,
+        body: Body::None,
+        answer_s_max: 30,
+        build: |a| a.id().map(Request::DropWebhookKey),
+    },
+    get("/api/cameras/{id}/events", READ, |a| {
+        let filter = camera_event_filter(&mut a.query);
+        a.id().map(|id| Request::CameraEvents(id, filter))
     }),
     post(
         "/api/discovery/auto-detect",

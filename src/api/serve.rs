@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
     Context, Response, ServerSettings, adopt, body, cameras, config, discovery, events, export,
-    health, hosts, import, openapi, scan, sse, system, tokens,
+    health, hosts, import, openapi, scan, sse, system, tokens, webhooks,
 };
 use crate::site::Scope;
 
@@ -131,6 +131,9 @@ pub async fn answer<B>(
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
+    if webhooks::is_for(request.uri().path()) {
+        return Box::pin(webhooks::answer(context, peer, request)).await;
+    }
     let site = &context.site;
     front(
         &context.gate,
@@ -299,6 +302,9 @@ pub(super) async fn act(context: &Arc<Context>, call: Call) -> Result<Response, 
         Request::ShowConfig => config::show(context).await,
         Request::ChangeConfig => config::change(context, &body).await,
         Request::ReloadConfig => config::reload(context).await,
+        Request::MakeWebhookKey(id) => webhooks::make_key(context, id).await,
+        Request::DropWebhookKey(id) => webhooks::drop_key(context, id).await,
+        Request::CameraEvents(id, filter) => webhooks::of_camera(context, id, filter).await,
         Request::ListTokens => tokens::list(context),
         Request::CreateToken => tokens::create(context, &body).await,
         Request::RevokeToken(id) => tokens::revoke(context, id).await,

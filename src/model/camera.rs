@@ -93,6 +93,9 @@ pub struct Camera {
     /// SHA-256 of the certificate first seen, lower-case hex.
     #[serde(default)]
     pub tls_pin: Option<String>,
+    /// SHA-256 of the key by which it pushes events, lower-case hex.
+    #[serde(default)]
+    pub webhook_sha256: Option<String>,
     /// Counts changes; the ETag.
     pub revision: u64,
     pub created_at: Timestamp,

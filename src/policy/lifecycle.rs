@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
+use super::rhythm::Rhythm;
 use super::score::{Facts, by_response_time, grade};
 use super::uptime::Span;
 use crate::model::{Codec, ErrorCode, Grade, LinkState, MediaFacts, ReconnectAttempt, Timestamp};
@@ -16,6 +17,8 @@ const ATTEMPTS_MAX: usize = 10;
 const HOUR_MS: u64 = 3_600_000;
 /// Poor checks in a row that make a `degraded` event.
 const POOR_STREAK: u32 = 2;
+/// A response time that is graded good, ms.
+const GOOD_MS: u32 = 500;
 
 /// The rules for one camera: the configuration with the camera's own settings applied.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,8 +73,10 @@ pub enum Seen {
         code: ErrorCode,
         message: String,
     },
-    /// No login may be sent: an anonymous look, which changes nothing.
+    /// No login may be sent, or it is not known what to expect: a look that changes nothing.
     Anonymous,
+    /// It cannot be asked, and its messages come as usual.
+    Heard,
 }
 
 /// Whether frames were looked for.
@@ -128,6 +133,8 @@ pub struct Watch {
     pub link: Link,
     /// The stored login was refused and has not been changed since.
     pub login_refused: bool,
+    /// How often it is heard of, where it pushes.
+    pub rhythm: Rhythm,
     announced_fps: Option<f64>,
     frames_missing: bool,
     last_frames_look: Option<Timestamp>,
@@ -279,6 +286,7 @@ impl Watch {
         }
         match seen {
             Seen::Anonymous => Vec::new(),
+            Seen::Heard => self.heard(now),
             Seen::NoVerdict {
                 code,
                 connect_ms,
@@ -347,8 +355,9 @@ impl Watch {
     }
 
     /// After a restart: no check is under way, and a pending attempt is due.
-    pub fn resumed(&mut self) {
+    pub fn resumed(&mut self, now: Timestamp) {
         self.due_at_once = !self.login_refused;
+        self.rhythm.resumed(now);
         self.suspect = false;
         self.first_failure_at = None;
         if self.link.state == LinkState::Reconnecting {
@@ -358,6 +367,14 @@ impl Watch {
             // The plan goes on where it was; only an attempt without a time is due now.
             self.due_at_once = self.link.next_attempt_at.is_none();
         }
+    }
+
+    /// Up, without a time that could be measured: good, never excellent.
+    fn heard(&mut self, now: Timestamp) -> Vec<Change> {
+        let media = MediaFacts::default();
+        let changes = self.up(GOOD_MS, None, &media, Frames::NotLooked, now);
+        self.response_time_ms = None;
+        changes
     }
 
     fn up(

@@ -14,7 +14,8 @@ use super::{CameraDraft, Site, SiteError, lock};
 use crate::brake::now;
 use crate::detect::{DetectRequest, Detection};
 use crate::model::{
-    Camera, CameraId, CameraSecrets, Credentials, Event, EventKind, Grade, StreamRole,
+    Camera, CameraId, CameraSecrets, ConnectionType, Credentials, Event, EventKind, Grade,
+    StreamRole,
 };
 use crate::probe::{Depth, OnvifAccess, Target, Trust};
 
@@ -114,7 +115,7 @@ impl Site {
         draft: CameraDraft,
         wait: bool,
     ) -> Result<CameraView, SiteError> {
-        let needs_detection = draft.primary_stream_url.is_none();
+        let needs_detection = needs_detection(&draft);
         let id = self.insert(draft, None).await?;
         if needs_detection {
             let detection = self.tasks.spawn(self.clone().detect_stored(id));
@@ -157,7 +158,7 @@ impl Site {
         draft: CameraDraft,
         revision: Option<u64>,
     ) -> Result<CameraView, SiteError> {
-        let needs_detection = draft.primary_stream_url.is_none();
+        let needs_detection = needs_detection(&draft);
         let (camera, secrets) = {
             let cameras = lock(&self.cameras);
             let before = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
@@ -216,6 +217,7 @@ impl Site {
             return Ok(());
         };
         lock(&self.pictures).remove(&id);
+        self.forget_reports(id);
         tracing::info!(camera = id.0, name = entry.camera.name, "camera removed");
         let message = format!("{} was removed", entry.camera.name);
         self.remember(vec![about(
@@ -417,6 +419,11 @@ impl Site {
             }
         });
     }
+}
+
+/// It is not said how to reach it, and it can be reached.
+fn needs_detection(draft: &CameraDraft) -> bool {
+    draft.primary_stream_url.is_none() && draft.connection_type != Some(ConnectionType::Webhook)
 }
 
 fn apply(camera: &mut Camera, detection: &Detection) {

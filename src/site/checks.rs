@@ -16,6 +16,9 @@ use crate::model::{
 use crate::policy::lifecycle::{Change, CheckKind, Confirmed, Frames, Plan, Seen};
 use crate::probe::{Attempt, Depth, OnvifAccess, Target, Trust};
 
+/// Reports of cameras that go to the store at once, without waiting for their time.
+const REPORTS_GROUP: usize = 64;
+
 /// What a check is about to do.
 pub(super) struct Begun {
     pub target: Target,
@@ -38,6 +41,9 @@ impl Site {
 
     /// Runs the check that is due now. Does nothing when the camera is gone or a check runs.
     pub async fn check(self: Arc<Self>, id: CameraId) {
+        if self.is_pushing(id) {
+            return self.check_silence(id);
+        }
         let Some(begun) = self.begin(id) else { return };
         let attempt = match self.is_itself(id, &begun).await {
             Ok(()) => self.brake.run(begun.target.clone(), begun.errand).await,
@@ -54,7 +60,7 @@ impl Site {
             if !entry.camera.enabled {
                 return Err(SiteError::Disabled(id));
             }
-            if entry.camera.primary_stream_url.is_none() {
+            if !entry.is_watched() {
                 let message = "it is not known yet how to connect to this camera".to_owned();
                 return Err(SiteError::Invalid {
                     field: "primary_stream_url",
@@ -88,6 +94,10 @@ impl Site {
         self.remember_state(id);
         self.replan(id);
         Ok(view)
+    }
+
+    fn is_pushing(&self, id: CameraId) -> bool {
+        lock(&self.cameras).get(&id).is_some_and(Entry::is_pushing)
     }
 
     fn begin(&self, id: CameraId) -> Option<Begun> {
@@ -154,8 +164,6 @@ impl Site {
     }
 
     fn end(&self, id: CameraId, begun: &Begun, attempt: &Attempt) {
-        let settings = self.settings();
-        let now = now();
         let mut cameras = lock(&self.cameras);
         let Some(entry) = cameras.get_mut(&id) else {
             return;
@@ -172,10 +180,32 @@ impl Site {
         } else {
             seen(attempt, begun)
         };
+        let error = attempt.result.as_ref().err();
+        let is_certain = error.is_some_and(|error| is_unplugged(&begun.target.url, error));
+        drop(cameras);
+        self.settle(id, &seen, is_certain, |entry, now| {
+            let pinned = pin(entry, attempt);
+            (check_view(entry, attempt, now), pinned)
+        });
+    }
+
+    /// Judges what was seen, and tells; what `is_certain` needs no second look. `finish` gives the answer
+    /// to who waits for it, and whether the record changed.
+    pub(super) fn settle(
+        &self,
+        id: CameraId,
+        seen: &Seen,
+        is_certain: bool,
+        finish: impl FnOnce(&mut Entry, Timestamp) -> (CheckView, bool),
+    ) {
+        let settings = self.settings();
+        let now = now();
+        let mut cameras = lock(&self.cameras);
+        let Some(entry) = cameras.get_mut(&id) else {
+            return;
+        };
         let mut rules = settings.rules(&entry.camera);
-        if let Err(error) = &attempt.result
-            && is_unplugged(&begun.target.url, error)
-        {
+        if is_certain {
             rules.failures_to_offline = 1;
         }
         entry.credit(now);
@@ -184,16 +214,15 @@ impl Site {
             entry.watch.suspect,
             entry.watch.essence(),
         );
-        let changes = entry.watch.step(&seen, &rules, now, dice());
+        let changes = entry.watch.step(seen, &rules, now, dice());
         if before.1 {
             // What was being confirmed is decided: the time since then counts as what it came to.
             entry.credit(now);
         }
-        record(entry, &seen, now, &changes);
-        let pinned = pin(entry, attempt);
+        record(entry, seen, now, &changes);
         let events: Vec<Event> = changes.iter().map(|c| event(entry, c, now)).collect();
         log_changes(entry, &changes, before.0);
-        let view = check_view(entry, attempt, now);
+        let (view, pinned) = finish(entry, now);
         entry
             .waiters
             .drain(..)
@@ -213,6 +242,7 @@ impl Site {
 
     /// Hands events, and the states of the cameras that they are about, to the next group commit.
     pub(super) fn remember(&self, events: Vec<Event>) {
+        self.tell_followers(&events);
         let mut waiting = lock(&self.waiting);
         let over = (waiting.events.len() + events.len()).saturating_sub(EVENTS_WAITING_MAX);
         if over > 0 {
@@ -228,6 +258,31 @@ impl Site {
             .extend(events.iter().filter_map(|e| e.camera_id));
         waiting.events.extend(events);
         self.has_waiting.notify_one();
+    }
+
+    /// Hands what cameras reported to the store's next commit, which it need not hurry for.
+    pub(super) fn remember_reports(&self, events: Vec<Event>) {
+        self.tell_followers(&events);
+        let mut waiting = lock(&self.waiting);
+        waiting.reports.extend(events);
+        if waiting.reports.len() >= REPORTS_GROUP {
+            self.has_waiting.notify_one();
+        }
+        let over = waiting.reports.len().saturating_sub(EVENTS_WAITING_MAX);
+        if over > 0 {
+            waiting.reports.drain(..over);
+            tracing::warn!(
+                lost = over,
+                "the store does not keep up: the oldest reports of cameras are dropped"
+            );
+        }
+    }
+
+    fn tell_followers(&self, events: &[Event]) {
+        if self.told.receiver_count() > 0 {
+            let tell = |event: &Event| drop(self.told.send(event.clone()));
+            events.iter().for_each(tell);
+        }
     }
 
     /// Hands a camera's state to the next group commit.
@@ -292,7 +347,8 @@ fn record(entry: &mut Entry, seen: &Seen, now: Timestamp, changes: &[Change]) {
             .figures
             .sample(now, Some(*response_time_ms), cause, grade),
         Seen::Failed { .. } => entry.figures.sample(now, None, cause, grade),
-        Seen::NoVerdict { .. } | Seen::Anonymous => {}
+        // Nobody was asked: there is no time to count.
+        Seen::NoVerdict { .. } | Seen::Anonymous | Seen::Heard => {}
     }
     if changes.iter().any(|c| matches!(c, Change::Offline { .. })) {
         entry.figures.count_disconnection(now);

@@ -5,10 +5,13 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::views::{CameraView, CheckView, HealthView, ReconnectionView, grade_name};
+use crate::brake::now;
 use crate::model::{
-    Camera, CameraSecrets, Codec, Credentials, ErrorCode, Mac, ProbeError, Secret, Stage, Timestamp,
+    Camera, CameraSecrets, Codec, ConnectionType, Credentials, ErrorCode, Mac, ProbeError, Secret,
+    Stage, Timestamp,
 };
 use crate::policy::lifecycle::{Confirmed, Watch};
+use crate::policy::rhythm::Silence;
 use crate::policy::uptime::{Accumulator, Span, Totals};
 
 /// A camera with everything that lives beside its record.
@@ -55,7 +58,29 @@ impl Entry {
 
     /// Can be checked: on, and it is known how.
     pub fn is_watched(&self) -> bool {
-        self.camera.enabled && self.camera.primary_stream_url.is_some()
+        self.camera.enabled && (self.camera.primary_stream_url.is_some() || self.is_pushing())
+    }
+
+    /// Its messages are its health: it cannot be asked.
+    pub fn is_pushing(&self) -> bool {
+        self.camera.connection_type == Some(ConnectionType::Webhook)
+    }
+
+    /// What it means that it was last heard of when it was.
+    pub fn silence(&self, now: Timestamp) -> Silence {
+        let own_s = self.camera.connection_config.check_interval_s;
+        let own_s = own_s.filter(|_| self.is_pushing());
+        self.watch.rhythm.silence(own_s, now)
+    }
+
+    /// What is wrong beside up and down.
+    fn issues(&self) -> Vec<String> {
+        let pushes = self.camera.webhook_sha256.is_some() && !self.is_pushing();
+        let is_silent = || matches!(self.silence(now()), Silence::TooLong { .. });
+        match pushes && is_silent() {
+            true => vec!["events_silent".to_owned()],
+            false => Vec::new(),
+        }
     }
 
     /// Why nothing is sent to the camera's address, where another device has it.
@@ -136,7 +161,7 @@ impl Entry {
                 .map(|(w, h)| format!("{w}x{h}")),
             fps: watch.fps,
             bitrate_kbps: None,
-            issues: Vec::new(),
+            issues: self.issues(),
             since: watch.since,
         }
     }

@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::policy::lifecycle::Confirmed;
 use crate::policy::uptime::Totals;
-use crate::store::{Beat, EventFilter, StoreError};
+use crate::store::{Beat, EventFilter, EventSource, StoreError};
 
 /// Hours over which uptime is told.
 pub const UPTIME_HOURS: u32 = 30 * 24;
@@ -19,6 +19,8 @@ pub const UPTIME_HOURS: u32 = 30 * 24;
 const GROUP_COMMIT: std::time::Duration = std::time::Duration::from_millis(250);
 /// Outages that one answer lists.
 const OUTAGES_MAX: usize = 200;
+/// Longest wait of what a camera reported for the store: flash wears out by the write.
+const REPORTS_COMMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Site {
     /// One beat: figures and samples go to the store in one commit. What fails stays and goes with
@@ -90,9 +92,12 @@ impl Site {
     /// stops; what the store refuses waits for the next group.
     pub async fn commit_transitions(self: Arc<Self>) {
         let mut failing = false;
+        let mut reports = tokio::time::interval(REPORTS_COMMIT);
+        reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.has_waiting.notified() => {}
+                _ = reports.tick() => {}
                 () = self.stop.cancelled() => return,
             }
             tokio::time::sleep(GROUP_COMMIT).await;
@@ -114,7 +119,14 @@ impl Site {
 
     /// Commits what waits. On an error it waits on, for the next group or beat.
     pub async fn flush_events(&self) -> Result<(), StoreError> {
-        let Waiting { events, states } = std::mem::take(&mut *lock(&self.waiting));
+        let Waiting {
+            mut events,
+            reports,
+            mut states,
+        } = std::mem::take(&mut *lock(&self.waiting));
+        states.extend(reports.iter().filter_map(|e| e.camera_id));
+        let is_report = events.len()..;
+        events.extend(reports);
         if events.is_empty() && states.is_empty() {
             return Ok(());
         }
@@ -128,6 +140,7 @@ impl Site {
         let result = self.store.commit_transition(rows, events.clone()).await;
         if result.is_err() {
             let mut waiting = lock(&self.waiting);
+            waiting.reports.splice(0..0, events.drain(is_report));
             waiting.events.splice(0..0, events);
             waiting.states.extend(states);
         } else {
@@ -147,6 +160,10 @@ impl Site {
             since: query.since,
             camera: query.camera,
             kinds: query.kind.into_iter().collect(),
+            source: match query.observed_only {
+                true => EventSource::Observed,
+                false => EventSource::Both,
+            },
             newest_first: false,
             limit: query.limit,
             cursor: query.cursor.and_then(|c| c.parse().ok()),
@@ -198,6 +215,7 @@ impl Site {
             since: Some(since),
             camera: Some(id),
             kinds: vec![EventKind::Offline, EventKind::Online],
+            source: EventSource::FoundOut,
             newest_first: false,
             limit: 2 * OUTAGES_MAX,
             cursor: None,

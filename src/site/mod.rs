@@ -9,21 +9,24 @@ mod follow;
 mod history;
 mod inventory;
 mod news;
+mod observe;
 mod records;
 mod scan;
 mod scan_logins;
 mod settings;
+mod silence;
 mod tokens;
 mod types;
 mod usb;
 mod views;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,6 +61,8 @@ pub use views::{
 const BATCH_AT_ONCE: usize = 8;
 /// Transitions that may wait for the store; older ones are dropped first, with a warning.
 const EVENTS_WAITING_MAX: usize = 2000;
+/// Events that one who follows them may lag behind.
+const EVENTS_TOLD_MAX: usize = 256;
 
 /// What wakes the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +92,9 @@ pub struct Site {
     /// Who follows the scan looks again.
     scan_changed: watch::Sender<()>,
     news: news::News,
+    reports: Mutex<observe::Reports>,
+    /// Events as they happen, for whoever follows them; a slow one loses the oldest.
+    told: broadcast::Sender<Event>,
     /// Transitions that wait for the next group commit, and the cameras whose state goes with them.
     waiting: Mutex<Waiting>,
     has_waiting: Notify,
@@ -100,6 +108,8 @@ pub struct Site {
 #[derive(Debug, Default)]
 struct Waiting {
     events: Vec<Event>,
+    /// What cameras reported: it may wait longer.
+    reports: Vec<Event>,
     states: BTreeSet<CameraId>,
 }
 
@@ -136,6 +146,8 @@ impl Site {
             inventory: Mutex::default(),
             scan_changed: watch::Sender::default(),
             news: news::News::starting_at(parts.reported),
+            reports: Mutex::default(),
+            told: broadcast::Sender::new(EVENTS_TOLD_MAX),
             waiting: Mutex::new(Waiting::default()),
             has_waiting: Notify::new(),
             wake: parts.wake,
@@ -230,6 +242,11 @@ impl Site {
             .and_then(|id| catalogue.find(id).ok())
             .is_some_and(|maker| maker.locks_accounts());
         Errand { locks, by_hand }
+    }
+
+    /// Events from now on. One that follows too slowly is told how many it lost.
+    pub fn follow_events(&self) -> broadcast::Receiver<Event> {
+        self.told.subscribe()
     }
 
     /// Keeps an event of the gateway itself.

@@ -114,6 +114,8 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     pub camera: Option<CameraId>,
     pub kind: Option<EventKind>,
+    /// Only what cameras reported.
+    pub observed_only: bool,
     pub limit: usize,
     pub cursor: Option<String>,
 }

@@ -68,7 +68,7 @@ impl Site {
             };
             tokio::select! {
                 heard = event => match heard {
-                    Ok(()) => self.settle(&mut plugged).await,
+                    Ok(()) => self.settle_usb(&mut plugged).await,
                     // The socket is unusable for now: the looks go on.
                     Err(_) => { looks.tick().await; }
                 },
@@ -79,7 +79,7 @@ impl Site {
     }
 
     /// Looks at once, and until new nodes can be opened.
-    async fn settle(&self, plugged: &mut Plugged) {
+    async fn settle_usb(&self, plugged: &mut Plugged) {
         for _ in 0..SETTLE_STEPS {
             self.look_at_usb(plugged);
             if v4l2::nodes().iter().all(v4l2::Node::is_open_to_us) {

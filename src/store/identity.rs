@@ -51,7 +51,12 @@ pub fn reset_identity(
         for table in [tables::TOKENS, tables::BRAKE] {
             empty(&txn, table)?;
         }
-        for table in [tables::EVENTS, tables::ROLLUPS, tables::SAMPLES] {
+        for table in [
+            tables::EVENTS,
+            tables::OBSERVED,
+            tables::ROLLUPS,
+            tables::SAMPLES,
+        ] {
             empty(&txn, table)?;
         }
         empty(&txn, tables::STATES)?;

@@ -2,7 +2,7 @@
 //! it holds, one record here a single page; so states and events wait in this file, synced, until a
 //! commit takes them into their tables.
 //!
-//! A record: length (u32 LE), checksum (8 bytes), entries. An entry: kind (1 state, 2 event), number
+//! A record: length (u32 LE), checksum (8 bytes), entries. An entry: kind (1 state, 2 event, 3 report of a camera), number
 //! (u64 LE: camera id or sequence), length (u32 LE), bytes. The checksum is the head of a SHA-256 over
 //! the store's id, the generation, the checksum before and the entries. The database holds the
 //! generation that is valid; the commit that takes the entries in moves it on, and the next record
@@ -25,6 +25,8 @@ pub(super) enum Entry {
     State(CameraId, Vec<u8>),
     /// A row of the events table.
     Event(u64, Vec<u8>),
+    /// A row of the table of what cameras reported.
+    Observed(u64, Vec<u8>),
 }
 
 impl Entry {
@@ -32,6 +34,7 @@ impl Entry {
         let (kind, number, body) = match self {
             Self::State(camera, body) => (1, u64::from(camera.0), body),
             Self::Event(sequence, body) => (2, *sequence, body),
+            Self::Observed(sequence, body) => (3, *sequence, body),
         };
         out.push(kind);
         out.extend(number.to_le_bytes());
@@ -48,6 +51,7 @@ impl Entry {
         let entry = match kind {
             1 => Self::State(CameraId(u32::try_from(number).ok()?), body.to_vec()),
             2 => Self::Event(number, body.to_vec()),
+            3 => Self::Observed(number, body.to_vec()),
             _ => return None,
         };
         Some((entry, rest))
@@ -173,7 +177,7 @@ fn split_head(bytes: &[u8]) -> Option<(usize, [u8; 8], &[u8])> {
 
 fn encoded_len(entries: &[Entry]) -> usize {
     let len = |entry: &Entry| match entry {
-        Entry::State(_, body) | Entry::Event(_, body) => 13 + body.len(),
+        Entry::State(_, body) | Entry::Event(_, body) | Entry::Observed(_, body) => 13 + body.len(),
     };
     entries.iter().map(len).sum()
 }

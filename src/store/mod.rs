@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use error::StoreError;
-pub use events::{EventFilter, EventPage};
+pub use events::{EventFilter, EventPage, EventSource};
 pub use history::Beat;
 pub use identity::{Kept, reset_identity};
 pub use outside::Outside;
@@ -77,7 +77,7 @@ pub struct OpenOptions {
     pub new_store: bool,
     pub raw_retention_h: u32,
     pub history_retention_d: u32,
-    /// Size of the ring of events.
+    /// Size of the ring of events, and of the ring of what cameras reported.
     pub events_max: u32,
 }
 
@@ -163,7 +163,7 @@ impl Store {
             worker::read_marks(&db).map_err(|fault| dir.error(fault))?;
         let journal = Journal::open(&dir.journal(), store_id, generation)?;
         let newest = journal.pending.iter().filter_map(|entry| match entry {
-            Entry::Event(sequence, _) => Some(sequence + 1),
+            Entry::Event(sequence, _) | Entry::Observed(sequence, _) => Some(sequence + 1),
             Entry::State(..) => None,
         });
         let next_sequence = newest.fold(sequence, u64::max);

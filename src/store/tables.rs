@@ -25,6 +25,9 @@ pub(super) const BRAKE: TableDefinition<Bytes, Bytes> = TableDefinition::new("br
 pub(super) const TOKENS: TableDefinition<Bytes, Bytes> = TableDefinition::new("tokens");
 /// Sequence number -> [`event_row`].
 pub(super) const EVENTS: TableDefinition<u64, Bytes> = TableDefinition::new("events");
+/// The same for what cameras reported, with sequence numbers of the same row: they are many, and must
+/// not push out the transitions that uptime is told from. Made by its first row.
+pub(super) const OBSERVED: TableDefinition<u64, Bytes> = TableDefinition::new("observed");
 /// `key(unix hour, group)` -> `pack_rollups`.
 pub(super) const ROLLUPS: TableDefinition<u64, Bytes> = TableDefinition::new("rollups");
 /// `key(beat in unix seconds, group)` -> `pack_samples` of each camera.

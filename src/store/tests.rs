@@ -35,6 +35,7 @@ pub(super) fn camera(id: u32) -> Camera {
         connection_config: ConnectionConfig::default(),
         cloud_config: serde_json::Map::new(),
         tls_pin: None,
+        webhook_sha256: None,
         revision: 1,
         created_at: Timestamp(1),
         updated_at: Timestamp(2),

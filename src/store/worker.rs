@@ -149,7 +149,11 @@ impl Worker {
             let state = |(camera, json)| Entry::State(camera, json);
             entries.extend(record.states.into_iter().map(state));
             for event in &record.events {
-                entries.push(Entry::Event(self.next_sequence, event_row(event)));
+                let entry = match event.kind.is_observed() {
+                    true => Entry::Observed,
+                    false => Entry::Event,
+                };
+                entries.push(entry(self.next_sequence, event_row(event)));
                 self.next_sequence += 1;
             }
             replies.push(record.reply);

@@ -6,6 +6,7 @@ pub mod notify;
 pub mod packet;
 pub mod paths;
 pub mod process;
+pub mod route;
 pub mod terminal;
 pub mod token;
 pub mod uevent;

@@ -26,6 +26,7 @@ mod store_crash;
 mod sweep;
 mod transfer;
 mod usb;
+mod webhook;
 #[cfg(feature = "webrtc")]
 mod webrtc;
 mod whole_site;

@@ -152,6 +152,8 @@ fn read_type(
         _ => "connection_type",
     };
     if let Some(kind) = draft.connection_type
+        // A camera that pushes needs nothing to reach it by.
+        && kind != ConnectionType::Webhook
         && !(rules.supported)(kind)
     {
         fields.error(

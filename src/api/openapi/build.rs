@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::describe::{Operation, operations};
+use super::describe::{Operation, operations, push};
 use crate::api::route::{Body, ROUTES, Route};
 
 /// Written once and referred to.
@@ -44,7 +44,7 @@ const ERRORS: [(u16, &str, &str); 16] = [
     (
         429,
         "TooManyRequests",
-        "Too many bad tokens from this address.",
+        "Too many bad tokens from this address, or messages from this camera.",
     ),
     (
         502,
@@ -62,6 +62,9 @@ const ERRORS: [(u16, &str, &str); 16] = [
     (501, "NotBuilt", "This version cannot do it."),
 ];
 
+/// Beside the table of routes.
+pub(super) const PUSHED_TO: &str = "/api/webhooks/{key}";
+
 pub(super) fn document() -> Value {
     let operations = operations();
     let mut paths: Map<String, Value> = Map::new();
@@ -74,6 +77,7 @@ pub(super) fn document() -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation(route, found, &mut used);
     }
+    paths.insert(PUSHED_TO.to_owned(), push());
     let mut schemas: Map<String, Value> =
         serde_json::from_str(include_str!("schemas.json")).unwrap();
     schemas.insert(

@@ -205,7 +205,15 @@ fn id() -> Value {
 
 /// Every route, in the order of the table.
 pub(super) fn operations() -> Vec<Operation> {
-    let all = [daemon(), cameras(), discovery(), scan(), health(), tokens()];
+    let all = [
+        daemon(),
+        cameras(),
+        webhooks(),
+        discovery(),
+        scan(),
+        health(),
+        tokens(),
+    ];
     all.into_iter().flatten().collect()
 }
 
@@ -566,19 +574,78 @@ fn health() -> Vec<Operation> {
         .empty_body()
         .json_with(202, "Reconnection", "Begun.", &[])
         .errors(&[409]),
-        get("/api/events", "listEvents", "What happened, newest first.")
-            .query(
-                "since",
-                text(),
-                "An RFC 3339 time, Unix seconds, or a time span such as `24h`.",
-            )
-            .query("camera", id(), "Of this camera only.")
-            .query(
-                "type",
-                json!({"$ref": "#/components/schemas/EventType"}),
-                "Of this type only.",
-            )
-            .page(text())
-            .json("EventList"),
+        reports(get(
+            "/api/events",
+            "listEvents",
+            "What happened, oldest first.",
+        ))
+        .query("camera", id(), "Of this camera only.")
+        .page(text())
+        .json("EventList"),
     ]
+}
+
+/// What both lists of events are narrowed by.
+fn reports(list: Operation) -> Operation {
+    list.query(
+        "since",
+        text(),
+        "An RFC 3339 time, Unix seconds, or a time span such as `24h`.",
+    )
+    .query(
+        "type",
+        json!({"$ref": "#/components/schemas/EventType"}),
+        "Of this type only.",
+    )
+}
+
+fn webhooks() -> Vec<Operation> {
+    let key = "/api/cameras/{id}/webhook-key";
+    vec![
+        reports(get(
+            "/api/cameras/{id}/events",
+            "listCameraEvents",
+            "What the camera reported, oldest first.",
+        ))
+        .page(text())
+        .json("EventList"),
+        post(
+            key,
+            "makeWebhookKey",
+            "Makes the key by which the camera pushes events; one that it had is no longer valid.",
+        )
+        .empty_body()
+        .json_with(201, "WebhookKey", "Made.", &[]),
+        op(
+            Method::DELETE,
+            key,
+            "revokeWebhookKey",
+            "Takes the camera's key out of force.",
+        )
+        .other(204, "", "There is none any more."),
+    ]
+}
+
+/// Where cameras push to; it lies before the table of routes, because any path below it is taken too.
+pub(super) fn push() -> Value {
+    let answer = |name: &str| json!({"$ref": format!("#/components/responses/{name}")});
+    let operation = |id: &str| {
+        json!({
+            "operationId": id,
+            "summary": "A camera's message, in its maker's own form, also with anything behind the key in the path. \
+                The key is the secret.",
+            "tags": ["events"],
+            "security": [],
+            "responses": {
+                "200": {"description": "Taken; empty."},
+                "400": answer("BadRequest"), "404": answer("NotFound"), "408": answer("RequestTimeout"),
+                "413": answer("TooLarge"), "429": answer("TooManyRequests"), "503": answer("Unavailable"),
+            },
+        })
+    };
+    let key = json!({"in": "path", "name": "key", "required": true, "schema": {"type": "string", "minLength": 1}});
+    json!({
+        "parameters": [key],
+        "get": operation("pushByGet"), "post": operation("pushByPost"), "put": operation("pushByPut"),
+    })
 }

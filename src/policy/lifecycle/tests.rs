@@ -295,7 +295,7 @@ fn state_survives_a_restart() {
     let kept = serde_json::to_vec(&run.watch).unwrap();
     let mut back: Watch = serde_json::from_slice(&kept).unwrap();
     assert_eq!(back, run.watch);
-    back.resumed();
+    back.resumed(Timestamp(0));
     assert_eq!(
         back.plan(&RULES, run.now),
         run.watch.plan(&RULES, run.now),
