@@ -4,7 +4,9 @@
 mod gate;
 pub mod http;
 pub mod net;
+pub mod nvr;
 pub mod onvif;
+pub mod ptz;
 pub mod rtsp;
 
 use std::future::Future;
@@ -14,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::{
-    AuthUse, ConnectionType, Credentials, ErrorCode, OnvifFacts, Outcome, ProbeError, Scheme,
-    Stage, StageTime, StreamRole, StreamUrl, Timestamp,
+    AuthUse, ConnectionType, Credentials, ErrorCode, OnvifFacts, Outcome, ProbeError,
+    RecorderFacts, Scheme, Stage, StageTime, StreamRole, StreamUrl, Timestamp,
 };
 use crate::policy::networks::AllowedNetworks;
 
@@ -131,6 +133,8 @@ pub struct Transcript {
     pub needs_cleartext_login: bool,
     /// What the device told over ONVIF.
     pub onvif: Option<Box<OnvifFacts>>,
+    /// What a recorder told of its channels.
+    pub recorder: Option<Box<RecorderFacts>>,
 }
 
 impl Transcript {
@@ -147,6 +151,7 @@ impl Transcript {
             realm: None,
             needs_cleartext_login: false,
             onvif: None,
+            recorder: None,
         }
     }
 
@@ -224,7 +229,13 @@ pub trait Prober: Sync {
 }
 
 /// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https, &onvif::Onvif];
+pub static PROBERS: &[&dyn Prober] = &[
+    &rtsp::Rtsp,
+    &http::HttpMjpeg,
+    &http::Https,
+    &onvif::Onvif,
+    &nvr::Nvr,
+];
 
 /// The prober for this connection type.
 pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
@@ -244,6 +255,7 @@ pub struct Attempt {
     pub realm: Option<String>,
     pub needs_cleartext_login: bool,
     pub onvif: Option<Box<OnvifFacts>>,
+    pub recorder: Option<Box<RecorderFacts>>,
     pub duration_ms: u32,
 }
 
@@ -258,6 +270,7 @@ impl Attempt {
             realm: None,
             needs_cleartext_login: false,
             onvif: None,
+            recorder: None,
             duration_ms: 0,
         }
     }
@@ -306,6 +319,7 @@ pub async fn run(target: &Target) -> Attempt {
         realm,
         needs_cleartext_login,
         onvif,
+        recorder,
         ..
     } = log;
     Attempt {
@@ -316,6 +330,7 @@ pub async fn run(target: &Target) -> Attempt {
         realm,
         needs_cleartext_login,
         onvif,
+        recorder,
         duration_ms,
     }
 }

@@ -62,7 +62,7 @@ impl Wire {
     }
 }
 
-/// The body of a POST.
+/// The body of a request.
 #[derive(Debug)]
 pub(in crate::probe) struct Message {
     pub content_type: String,
@@ -115,8 +115,8 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(path, authorization, None, log)?;
-        self.exchange(request, log, until).await
+        self.send(Method::GET, path, authorization, None, log, until)
+            .await
     }
 
     /// The same with a message to be posted.
@@ -128,7 +128,21 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(path, authorization, Some(message), log)?;
+        self.send(Method::POST, path, authorization, Some(message), log, until)
+            .await
+    }
+
+    /// The same with any verb.
+    pub(in crate::probe) async fn send(
+        self,
+        method: Method,
+        path: &str,
+        authorization: Option<&str>,
+        message: Option<Message>,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<Answer, ProbeError> {
+        let request = self.request(method, path, authorization, message, log)?;
         self.exchange(request, log, until).await
     }
 
@@ -173,15 +187,12 @@ impl Link {
 
     fn request(
         &self,
+        method: Method,
         path: &str,
         authorization: Option<&str>,
         message: Option<Message>,
         log: &Transcript,
     ) -> Result<Request<Full<Bytes>>, ProbeError> {
-        let method = match message {
-            Some(_) => Method::POST,
-            None => Method::GET,
-        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)

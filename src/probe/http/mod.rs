@@ -8,6 +8,7 @@ mod kind;
 pub(super) mod link;
 mod location;
 pub(super) mod open;
+pub(super) mod session;
 
 use std::time::Duration;
 
@@ -175,4 +176,4 @@ pub(super) fn short(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

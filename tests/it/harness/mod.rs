@@ -4,6 +4,7 @@
 pub mod daemon;
 pub mod fake;
 pub mod site;
+pub mod web;
 
 use std::time::{Duration, Instant};
 
