@@ -1,26 +1,23 @@
 //! The host brake: all that goes to one host passes here, whatever the protocol. It holds the number
 //! of sessions down and asks the ledger before any login is sent.
 
+mod control;
 mod onvif;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::model::{AuthUse, ErrorCode, ProbeError, Scheme, Stage};
 use crate::policy::ledger::{Fingerprint, Ledger, Permit, Realm};
-use crate::probe::{self, Attempt, Depth, Target, Transcript, http};
+use crate::probe::{self, Attempt, Depth, Target};
 use crate::store::BrakeRow;
 
 pub use crate::probe::wall_time as now;
 
 /// Probes of one host at a time: cheap cameras have two to four session slots, and people need some.
 const SESSIONS_PER_HOST: usize = 2;
-
-/// Largest still picture, bytes.
-const PICTURE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Why a probe runs, for the lock-out guard.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +42,8 @@ pub struct Brake {
 #[derive(Debug)]
 struct Host {
     sessions: Semaphore,
+    /// Orders to motors, one at a time: they do not wait for pictures.
+    orders: Semaphore,
     /// Held while a login is sent that was not accepted before.
     unproven_login: tokio::sync::Mutex<()>,
 }
@@ -144,35 +143,6 @@ impl Brake {
         }
     }
 
-    /// One still picture within the host's budget. A login that may not be sent is not sent.
-    pub async fn fetch_jpeg(
-        &self,
-        mut target: Target,
-        errand: Errand,
-    ) -> Result<Bytes, ProbeError> {
-        let host = self.host(&target);
-        let _session = host.sessions.acquire().await;
-        let login = self.fingerprint(&target);
-        let permit = self.permit(&target, errand);
-        if login.is_some() && permit != Some(Permit::Known) && permit != Some(Permit::Once) {
-            if target.url.has_placeholders() {
-                let why = denial(host_key(&target), permit);
-                return Err(ProbeError::new(
-                    ErrorCode::AuthFailed,
-                    Stage::Authenticate,
-                    why,
-                ));
-            }
-            target.login = None;
-        }
-        let mut log = Transcript::new();
-        let fetched = http::fetch_jpeg(&target, &mut log, PICTURE_BYTES_MAX).await;
-        if let Some(login) = login {
-            self.record(&target, login, log.auth);
-        }
-        fetched
-    }
-
     fn record(&self, target: &Target, login: Fingerprint, used: AuthUse) {
         let (host, realm) = (host_key(target), realm(target));
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,6 +175,7 @@ impl Brake {
         hosts.retain(|_, host| host.strong_count() > 0);
         let host = Arc::new(Host {
             sessions: Semaphore::new(sessions),
+            orders: Semaphore::new(1),
             unproven_login: tokio::sync::Mutex::new(()),
         });
         hosts.insert(key.to_owned(), Arc::downgrade(&host));
@@ -243,14 +214,5 @@ fn denial(host: &str, permit: Option<Permit>) -> String {
 
 /// An attempt that sent nothing.
 fn refused_unsent(code: ErrorCode, message: impl Into<String>) -> Attempt {
-    Attempt {
-        result: Err(ProbeError::new(code, Stage::Authenticate, message)),
-        stages: Vec::new(),
-        auth: AuthUse::NotSent,
-        server: None,
-        realm: None,
-        needs_cleartext_login: false,
-        onvif: None,
-        duration_ms: 0,
-    }
+    Attempt::not_made(ProbeError::new(code, Stage::Authenticate, message))
 }

@@ -5,7 +5,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use super::Response;
-use crate::model::CameraId;
+use crate::model::{CameraId, ErrorCode};
 use crate::site::SiteError;
 
 /// One bad field of a request.
@@ -136,6 +136,8 @@ impl From<SiteError> for Problem {
         match error {
             SiteError::UnknownCamera(_) => Self::not_found("unknown_camera", detail),
             SiteError::NoSnapshotSource(_) => Self::not_found("no_snapshot_source", detail),
+            SiteError::NoMotors(_) => Self::not_found("no_ptz", detail),
+            SiteError::NotARecorder(_) => Self::new(StatusCode::CONFLICT, "not_a_recorder", detail),
             SiteError::Duplicate(id) => Self {
                 camera_id: Some(id),
                 ..Self::new(StatusCode::CONFLICT, "duplicate_camera", detail)
@@ -152,7 +154,11 @@ impl From<SiteError> for Problem {
             }
             // The camera failed, not the gateway: its own code says how.
             SiteError::Probe(error) => {
-                Self::new(StatusCode::BAD_GATEWAY, error.code.as_str(), detail)
+                let status = match error.code {
+                    ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                    _ => StatusCode::BAD_GATEWAY,
+                };
+                Self::new(status, error.code.as_str(), detail)
             }
             SiteError::Store { full: true, .. } => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
@@ -166,7 +172,7 @@ impl From<SiteError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ErrorCode, ProbeError, Stage};
+    use crate::model::{ProbeError, Stage};
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
 
@@ -220,7 +226,9 @@ mod tests {
             (SiteError::Duplicate(id), 409, "duplicate_camera"),
             (SiteError::Stale { current: 3 }, 409, "stale"),
             (SiteError::NoSnapshotSource(id), 404, "no_snapshot_source"),
-            (SiteError::Probe(probe), 502, "timeout"),
+            (SiteError::Probe(probe), 504, "timeout"),
+            (SiteError::NotARecorder(id), 409, "not_a_recorder"),
+            (SiteError::NoMotors(id), 404, "no_ptz"),
             (SiteError::Disabled(id), 409, "camera_disabled"),
             (store(true), 507, "disk_full"),
             (store(false), 503, "store"),

@@ -31,6 +31,10 @@ pub enum Request {
     PatchCamera(CameraId),
     DeleteCamera(CameraId),
     Snapshot(CameraId),
+    Ptz(CameraId),
+    OrderPtz(CameraId),
+    Channels(CameraId),
+    ImportChannels(CameraId),
     AutoDetect,
     BatchTest,
     Probe,
@@ -146,6 +150,27 @@ pub static ROUTES: &[Route] = &[
     get("/api/cameras/{id}/snapshot", OPERATE, |a| {
         a.id().map(Request::Snapshot)
     }),
+    get("/api/cameras/{id}/ptz", OPERATE, |a| {
+        a.id().map(Request::Ptz)
+    }),
+    post("/api/cameras/{id}/ptz", OPERATE, Body::Json, 30, |a| {
+        a.id().map(Request::OrderPtz)
+    }),
+    Route {
+        method: Method::GET,
+        path: "/api/cameras/{id}/channels",
+        scope: READ,
+        body: Body::None,
+        answer_s_max: 60,
+        build: |a| a.id().map(Request::Channels),
+    },
+    post(
+        "/api/cameras/{id}/channels/import",
+        ADMIN,
+        Body::Json,
+        90,
+        |a| a.id().map(Request::ImportChannels),
+    ),
     post(
         "/api/cameras/{id}/webhook-key",
         ADMIN,

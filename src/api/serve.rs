@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::route::{self, Body, Request, Route, RouteError};
 use super::{
     Context, Response, ServerSettings, adopt, body, cameras, config, discovery, events, export,
-    health, hosts, import, openapi, scan, sse, system, tokens, webhooks,
+    health, hosts, import, openapi, ptz, recorder, scan, sse, system, tokens, webhooks,
 };
 use crate::site::Scope;
 
@@ -278,6 +278,10 @@ pub(super) async fn act(context: &Arc<Context>, call: Call) -> Result<Response, 
         Request::PatchCamera(id) => cameras::patch(context, id, &conditions, &body).await,
         Request::DeleteCamera(id) => cameras::delete(context, id, &conditions).await,
         Request::Snapshot(id) => cameras::snapshot(context, id).await,
+        Request::Ptz(id) => ptz::show(context, id).await,
+        Request::OrderPtz(id) => ptz::order(context, id, &body).await,
+        Request::Channels(id) => recorder::channels(context, id).await,
+        Request::ImportChannels(id) => recorder::import(context, id, &body).await,
         Request::AutoDetect => discovery::auto_detect(context, &body).await,
         Request::BatchTest => discovery::batch_test(context, &body).await,
         Request::Probe => discovery::probe(context, &body).await,

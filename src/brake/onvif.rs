@@ -108,6 +108,7 @@ fn merged(asked: Attempt, shown: Attempt) -> Attempt {
         server: asked.server,
         realm: asked.realm,
         onvif: asked.onvif,
+        recorder: None,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ServerArgs};
 use super::table::render;
-use super::{LoginArgs, fail, login, out, out_json, transfer};
+use super::{LoginArgs, channels, fail, login, out, out_json, ptz, transfer};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -45,6 +45,9 @@ enum CameraCommand {
         /// Manufacturer by id, name or alias.
         #[arg(long, value_name = "MAKER")]
         manufacturer: Option<String>,
+        /// It is a recorder: `camera channels` lists what it has.
+        #[arg(long)]
+        nvr: bool,
         #[command(flatten)]
         server: ServerArgs,
         /// Print the API's answer.
@@ -61,6 +64,12 @@ enum CameraCommand {
     Import(transfer::ImportArgs),
     /// Write every camera to a file or to standard output.
     Export(transfer::ExportArgs),
+    /// List the channels of a recorder.
+    Channels(channels::ChannelsArgs),
+    /// Store channels of a recorder as cameras.
+    ImportChannels(channels::ImportChannelsArgs),
+    /// Show what a camera's motors can do, or move it.
+    Ptz(ptz::PtzArgs),
     /// Fetch a still picture.
     Snapshot {
         id: u32,
@@ -81,19 +90,24 @@ pub async fn run(args: &CameraArgs) -> Exit {
             login,
             name,
             manufacturer,
+            nvr,
             server,
             json,
         } => {
             let wanted = [
-                ("ip_address", Some(ip)),
-                ("name", name.as_ref()),
-                ("manufacturer", manufacturer.as_ref()),
+                ("ip_address", Some(ip.as_str())),
+                ("name", name.as_deref()),
+                ("manufacturer", manufacturer.as_deref()),
+                ("connection_type", nvr.then_some("nvr")),
             ];
             add(server, login, &wanted, *json).await
         }
         CameraCommand::Remove { id, server } => remove(server, *id).await,
         CameraCommand::Import(args) => transfer::import(args).await,
         CameraCommand::Export(args) => transfer::export(args).await,
+        CameraCommand::Channels(args) => channels::list(args).await,
+        CameraCommand::ImportChannels(args) => channels::import(args).await,
+        CameraCommand::Ptz(args) => ptz::run(args).await,
         CameraCommand::Snapshot { id, output, server } => snapshot(server, *id, output).await,
     };
     done.err().unwrap_or(Exit::Ok)
@@ -142,7 +156,7 @@ async fn show(server: &ServerArgs, id: u32) -> Result<(), Exit> {
 async fn add(
     server: &ServerArgs,
     args: &LoginArgs,
-    wanted: &[(&str, Option<&String>)],
+    wanted: &[(&str, Option<&str>)],
     as_json: bool,
 ) -> Result<(), Exit> {
     let client = Client::find(server)?;

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand; tables for people, `--json` for programs.
 
 mod camera;
+mod channels;
 mod client;
 mod config;
 mod detect;
@@ -9,6 +10,7 @@ mod fingerprint;
 mod health;
 mod logins;
 mod probe;
+mod ptz;
 mod reset_identity;
 mod run;
 mod scan;

@@ -1,5 +1,6 @@
 //! Works out how to connect to a device: identify, try, prove, choose.
 
+mod channels;
 mod engine;
 mod identity;
 mod plan;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 
 use crate::model::{ConnectionType, Credentials, StreamUrl};
 
+pub use channels::{ChannelList, ChannelsRequest, ListedChannel};
 pub use engine::{Detection, Detector, is_detectable};
 pub use identity::{Identity, anonymous, shown};
 pub use plan::{PortKind, port_kind};

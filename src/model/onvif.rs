@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::{MediaFacts, StreamRole, StreamUrl};
+use super::{MediaFacts, PtzAbilities, StreamRole, StreamUrl};
 
 /// What a device tells of itself over ONVIF. What it does not tell, or only to other accounts, is
 /// `None` or empty.
@@ -15,7 +15,7 @@ pub struct OnvifFacts {
     pub login_by: Option<OnvifLogin>,
     /// `None` where it cannot move, or does not tell.
     pub ptz: Option<PtzAbilities>,
-    /// Of the channel that was asked for, best first.
+    /// Of the channel that was asked for, best first; of every channel where all were asked for.
     pub profiles: Vec<OnvifProfile>,
 }
 
@@ -41,24 +41,13 @@ pub enum OnvifLogin {
     HttpBasic,
 }
 
-/// What a camera's motors can do (ONVIF PTZ service, GetNodes).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct PtzAbilities {
-    pub pan_tilt: bool,
-    pub zoom: bool,
-    /// Moves to a given place.
-    pub absolute: bool,
-    pub relative: bool,
-    pub continuous: bool,
-    pub home: bool,
-    pub presets_max: u32,
-}
-
 /// One media profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnvifProfile {
     pub token: String,
     pub name: String,
+    /// Number of its video source, from 1: recorders have one for each channel.
+    pub channel: u32,
     /// By size within its video source.
     pub role: StreamRole,
     /// As configured, not measured.

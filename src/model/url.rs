@@ -23,12 +23,14 @@ pub enum Scheme {
     WhepHttp,
     WhepHttps,
     Onvif,
+    /// A recorder, by the API of its maker: `nvr://host?api=isapi&channel=2`.
+    Nvr,
     Usb,
     File,
 }
 
 impl Scheme {
-    pub const ALL: [Scheme; 11] = [
+    pub const ALL: [Scheme; 12] = [
         Self::Rtsp,
         Self::Rtsps,
         Self::Rtmp,
@@ -38,6 +40,7 @@ impl Scheme {
         Self::WhepHttp,
         Self::WhepHttps,
         Self::Onvif,
+        Self::Nvr,
         Self::Usb,
         Self::File,
     ];
@@ -53,6 +56,7 @@ impl Scheme {
             Self::WhepHttp => "whep+http",
             Self::WhepHttps => "whep+https",
             Self::Onvif => "onvif",
+            Self::Nvr => "nvr",
             Self::Usb => "usb",
             Self::File => "file",
         }
@@ -65,7 +69,7 @@ impl Scheme {
             Self::Rtsps => 322,
             Self::Rtmp => 1935,
             Self::Rtmps | Self::Https | Self::WhepHttps => 443,
-            Self::Http | Self::WhepHttp | Self::Onvif => 80,
+            Self::Http | Self::WhepHttp | Self::Onvif | Self::Nvr => 80,
             Self::Usb | Self::File => 0,
         }
     }
@@ -95,7 +99,7 @@ pub enum UrlError {
     #[error("a URL has at most {URL_BYTES_MAX} bytes")]
     TooLong,
     #[error(
-        "`{0}` is not a URL scheme that is spoken here; use rtsp, rtsps, rtmp, rtmps, http, https, whep+http, whep+https, onvif, usb or file"
+        "`{0}` is not a URL scheme that is spoken here; use rtsp, rtsps, rtmp, rtmps, http, https, whep+http, whep+https, onvif, nvr, usb or file"
     )]
     Scheme(String),
     #[error("a URL starts with its scheme, as in rtsp://192.168.1.100:554/stream1")]
@@ -204,7 +208,7 @@ impl StreamUrl {
                 PasswordPart::Absent => password = here,
                 before if *before == here => {}
                 // The same password twice: plain before the host, as its hash in the path.
-                PasswordPart::Given(plain) if xm_hash(plain.expose()) == **secret => {
+                PasswordPart::Given(plain) if sofia_hash(plain.expose()) == **secret => {
                     found.path = found.path.replacen("{pass}", "{hash}", 1);
                 }
                 PasswordPart::Masked => {}
@@ -249,6 +253,7 @@ impl StreamUrl {
             Scheme::Https => ConnectionType::Https,
             Scheme::WhepHttp | Scheme::WhepHttps => ConnectionType::Webrtc,
             Scheme::Onvif => ConnectionType::Onvif,
+            Scheme::Nvr => ConnectionType::Nvr,
             Scheme::Usb => ConnectionType::Usb,
             Scheme::File => ConnectionType::File,
         }
@@ -273,7 +278,11 @@ impl StreamUrl {
     /// Path and query with the login filled in, as sent on the wire.
     pub fn wire_path(&self, login: Option<&Credentials>) -> Zeroizing<String> {
         let (user, pass) = login.map_or(("", ""), |l| (l.username.as_str(), l.password.expose()));
-        Zeroizing::new(self.fill(&percent_encode(user), &percent_encode(pass), &xm_hash(pass)))
+        Zeroizing::new(self.fill(
+            &percent_encode(user),
+            &percent_encode(pass),
+            &sofia_hash(pass),
+        ))
     }
 
     /// The whole URL with its login in clear: only for an answer to the request that carried it.
@@ -283,7 +292,7 @@ impl StreamUrl {
         };
         let user = percent_encode(&login.username);
         let pass = percent_encode(login.password.expose());
-        let path = self.fill(&user, &pass, &xm_hash(login.password.expose()));
+        let path = self.fill(&user, &pass, &sofia_hash(login.password.expose()));
         Zeroizing::new(self.assemble(Some(&format!("{user}:{pass}")), &path))
     }
 
@@ -402,7 +411,7 @@ pub fn percent_decode(text: &str) -> String {
 }
 
 /// Xiongmai's eight-character password hash (MD5, pairs of bytes folded to `0-9A-Za-z`).
-fn xm_hash(password: &str) -> String {
+pub fn sofia_hash(password: &str) -> String {
     use md5::{Digest as _, Md5};
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let digest = Md5::digest(password.as_bytes());
@@ -781,7 +790,7 @@ mod tests {
 
     #[test]
     fn xiongmai_hash_of_the_empty_password() {
-        assert_eq!(xm_hash(""), "tlJwpbo6");
+        assert_eq!(sofia_hash(""), "tlJwpbo6");
     }
 
     proptest::proptest! {

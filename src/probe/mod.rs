@@ -5,7 +5,9 @@ mod flv;
 mod gate;
 pub mod http;
 pub mod net;
+pub mod nvr;
 pub mod onvif;
+pub mod ptz;
 pub mod rtmp;
 pub mod rtsp;
 pub mod usb;
@@ -19,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::{
-    AuthUse, ConnectionType, Credentials, ErrorCode, OnvifFacts, Outcome, ProbeError, Scheme,
-    Stage, StageTime, StreamRole, StreamUrl, Timestamp,
+    AuthUse, ConnectionType, Credentials, ErrorCode, OnvifFacts, Outcome, ProbeError,
+    RecorderFacts, Scheme, Stage, StageTime, StreamRole, StreamUrl, Timestamp,
 };
 use crate::policy::networks::AllowedNetworks;
 
@@ -136,6 +138,8 @@ pub struct Transcript {
     pub needs_cleartext_login: bool,
     /// What the device told over ONVIF.
     pub onvif: Option<Box<OnvifFacts>>,
+    /// What a recorder told of its channels.
+    pub recorder: Option<Box<RecorderFacts>>,
 }
 
 impl Transcript {
@@ -152,6 +156,7 @@ impl Transcript {
             realm: None,
             needs_cleartext_login: false,
             onvif: None,
+            recorder: None,
         }
     }
 
@@ -237,6 +242,7 @@ pub static PROBERS: &[&dyn Prober] = &[
     &onvif::Onvif,
     #[cfg(feature = "webrtc")]
     &webrtc::Webrtc,
+    &nvr::Nvr,
     &usb::Usb,
 ];
 
@@ -268,6 +274,7 @@ pub struct Attempt {
     pub realm: Option<String>,
     pub needs_cleartext_login: bool,
     pub onvif: Option<Box<OnvifFacts>>,
+    pub recorder: Option<Box<RecorderFacts>>,
     pub duration_ms: u32,
 }
 
@@ -282,6 +289,7 @@ impl Attempt {
             realm: None,
             needs_cleartext_login: false,
             onvif: None,
+            recorder: None,
             duration_ms: 0,
         }
     }
@@ -324,6 +332,7 @@ pub async fn run(target: &Target) -> Attempt {
         realm,
         needs_cleartext_login,
         onvif,
+        recorder,
         ..
     } = log;
     Attempt {
@@ -334,6 +343,7 @@ pub async fn run(target: &Target) -> Attempt {
         realm,
         needs_cleartext_login,
         onvif,
+        recorder,
         duration_ms,
     }
 }

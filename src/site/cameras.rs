@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::entry::{Entry, FreshPicture};
+use super::entry::Entry;
 use super::records::{default_name, is_other_connection, new_record, refuse_duplicate, replaced};
 use super::views::{CameraView, HealthView, ReconnectionView, StatusView};
 use super::{CameraDraft, Site, SiteError, lock};
@@ -20,7 +20,9 @@ use crate::model::{
 use crate::probe::{Depth, OnvifAccess, Target, Trust};
 
 /// A picture this young is given again.
-const PICTURE_AGE_MAX: Duration = Duration::from_secs(2);
+pub(super) const PICTURE_AGE_MAX: Duration = Duration::from_secs(2);
+/// Pictures that are kept, all together, bytes.
+pub(super) const PICTURES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Time for a detection that nobody waits at a terminal for.
 const DETECT_TIMEOUT_MS: u32 = 30_000;
 
@@ -118,7 +120,7 @@ impl Site {
         let needs_detection = needs_detection(&draft);
         let id = self.insert(draft, None).await?;
         if needs_detection {
-            let detection = self.tasks.spawn(self.clone().detect_stored(id));
+            let detection = self.spawn_detection(id);
             if wait {
                 let _ = detection.await;
             }
@@ -195,7 +197,7 @@ impl Site {
         self.remember_state(id);
         self.replan(id);
         if needs_detection {
-            self.tasks.spawn(self.clone().detect_stored(id));
+            self.spawn_detection(id);
         }
         self.camera(id).ok_or(SiteError::UnknownCamera(id))
     }
@@ -216,8 +218,11 @@ impl Site {
         let Some(entry) = lock(&self.cameras).remove(&id) else {
             return Ok(());
         };
-        lock(&self.pictures).remove(&id);
         self.forget_reports(id);
+        self.pictures.forget(id);
+        self.channel_lists.forget(id);
+        self.motors.forget(id);
+        lock(&self.motor_ways).remove(&id);
         tracing::info!(camera = id.0, name = entry.camera.name, "camera removed");
         let message = format!("{} was removed", entry.camera.name);
         self.remember(vec![about(
@@ -230,26 +235,23 @@ impl Site {
     }
 
     /// A JPEG, at most two seconds old. Callers at the same time share one fetch.
-    pub async fn snapshot(&self, id: CameraId) -> Result<Bytes, SiteError> {
+    pub async fn snapshot(self: &Arc<Self>, id: CameraId) -> Result<Bytes, SiteError> {
         let (target, errand) = self.picture_target(id)?;
-        let slot = {
-            let mut pictures = lock(&self.pictures);
-            pictures.retain(|_, slot| {
-                slot.try_lock()
-                    .map_or(true, |p| p.as_ref().is_some_and(is_fresh))
-            });
-            pictures.entry(id).or_default().clone()
-        };
-        let mut picture = slot.lock().await;
-        if let Some(fresh) = picture.as_ref().filter(|p| is_fresh(p)) {
-            return Ok(fresh.jpeg.clone());
-        }
-        let jpeg = self.brake.fetch_jpeg(target, errand).await?;
-        *picture = Some(FreshPicture {
-            fetched: Instant::now(),
-            jpeg: jpeg.clone(),
-        });
+        let fetch = self.brake.fetch_jpeg(target, errand);
+        let jpeg = self.pictures.get(id, fetch).await?;
+        self.forget_pictures_later();
         Ok(jpeg)
+    }
+
+    /// Pictures are large: none outlives its time because nobody asks for another.
+    fn forget_pictures_later(self: &Arc<Self>) {
+        let site = self.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(site.pictures.age_max()) => site.pictures.evict(),
+                () = site.stop.cancelled() => {}
+            }
+        });
     }
 
     fn picture_target(&self, id: CameraId) -> Result<(Target, crate::brake::Errand), SiteError> {
@@ -262,6 +264,9 @@ impl Site {
                 crate::model::Scheme::Http | crate::model::Scheme::Https
             )
         };
+        if !entry.camera.enabled {
+            return Err(SiteError::Disabled(id));
+        }
         if let Some(error) = entry.displaced_error() {
             return Err(error.into());
         }
@@ -286,6 +291,16 @@ impl Site {
         let manufacturer = camera.manufacturer.clone();
         drop(cameras);
         Ok((target, self.errand(manufacturer.as_deref(), false)))
+    }
+
+    fn spawn_detection(self: &Arc<Self>, id: CameraId) -> tokio::task::JoinHandle<()> {
+        let kind = lock(&self.cameras)
+            .get(&id)
+            .and_then(|entry| entry.camera.connection_type);
+        match kind {
+            Some(ConnectionType::Nvr) => self.tasks.spawn(self.clone().detect_recorder(id)),
+            _ => self.tasks.spawn(self.clone().detect_stored(id)),
+        }
     }
 
     /// Works out how to connect to a stored camera and writes that into its record.
@@ -461,10 +476,6 @@ fn refuse_stale(entry: &Entry, revision: Option<u64>) -> Result<(), SiteError> {
         }),
         _ => Ok(()),
     }
-}
-
-fn is_fresh(picture: &FreshPicture) -> bool {
-    picture.fetched.elapsed() < PICTURE_AGE_MAX
 }
 
 /// An event about a camera that is no health transition.

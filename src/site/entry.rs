@@ -1,7 +1,5 @@
 //! One camera in memory: its record, its secrets, what is known of its health.
 
-use std::time::Instant;
-
 use tokio::sync::oneshot;
 
 use super::views::{CameraView, CheckView, HealthView, ReconnectionView, grade_name};
@@ -177,13 +175,6 @@ impl Entry {
             attempts: link.attempts.clone(),
         }
     }
-}
-
-/// A picture that was just fetched.
-#[derive(Debug)]
-pub struct FreshPicture {
-    pub fetched: Instant,
-    pub jpeg: bytes::Bytes,
 }
 
 /// A login without a password has an empty one.

@@ -6,10 +6,13 @@ mod cameras;
 mod checks;
 mod entry;
 mod follow;
+mod fresh;
 mod history;
 mod inventory;
 mod news;
 mod observe;
+mod ptz;
+mod recorder;
 mod records;
 mod scan;
 mod scan_logins;
@@ -21,29 +24,36 @@ mod usb;
 mod views;
 mod webhooks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::brake::{Brake, Errand};
-use crate::detect::{AttemptReport, DetectReport, DetectRequest, Detector, ProbeRequest};
-use crate::model::{CameraId, Event};
+use crate::detect::{
+    AttemptReport, ChannelList, DetectReport, DetectRequest, Detector, ProbeRequest,
+};
+use crate::model::{CameraId, Event, PtzFacts};
 use crate::probe::{Gate, Limits};
 use crate::store::{Store, TokenRow};
 use crate::vendor::Catalogue;
 
-use entry::FreshPicture;
+use fresh::Fresh;
 
 pub use adopt::{AdoptFrom, AdoptReport, AdoptRequest, AdoptRow, AdoptStatus, LeftOut};
 pub use checks::dice;
 pub use entry::Entry;
 pub use history::current_hour;
 pub use inventory::SeenDevice;
+pub use ptz::{PtzDone, PtzRequest, PtzView};
+pub use recorder::{
+    ChannelImport, ChannelImportReport, ChannelImportRow, ChannelStream, ChannelView, ChannelsView,
+};
 pub use scan::{
     DISCOVER_WINDOW, NewsCursor, ScanNews, ScanProgress, ScanRequest, ScanSettings, ScanStatus,
     ScanView,
@@ -71,8 +81,6 @@ pub enum Wake {
     Replan(CameraId),
 }
 
-type PictureSlot = Arc<tokio::sync::Mutex<Option<FreshPicture>>>;
-
 /// The live state, shared by the API and the monitor.
 #[derive(Debug)]
 pub struct Site {
@@ -84,7 +92,10 @@ pub struct Site {
     cameras: Mutex<BTreeMap<CameraId, Entry>>,
     next_camera_id: AtomicU32,
     tokens: Mutex<Vec<TokenRow>>,
-    pictures: Mutex<HashMap<CameraId, PictureSlot>>,
+    pictures: Fresh<Bytes>,
+    channel_lists: Fresh<Arc<ChannelList>>,
+    motors: Fresh<Arc<PtzFacts>>,
+    motor_ways: Mutex<ptz::AllMotors>,
     /// Detections of stored cameras that may run at the same time.
     detections: Semaphore,
     scanner: Mutex<scan::Scanner>,
@@ -140,7 +151,18 @@ impl Site {
             cameras: Mutex::new(BTreeMap::new()),
             next_camera_id: AtomicU32::new(parts.next_camera_id),
             tokens: Mutex::new(parts.tokens),
-            pictures: Mutex::new(HashMap::new()),
+            pictures: Fresh::new(
+                cameras::PICTURE_AGE_MAX,
+                cameras::PICTURES_BYTES_MAX,
+                Bytes::len,
+            ),
+            channel_lists: Fresh::new(
+                recorder::LIST_AGE_MAX,
+                recorder::LISTED_CHANNELS_MAX,
+                |list| list.channels.len(),
+            ),
+            motors: Fresh::new(ptz::MOTORS_AGE_MAX, ptz::MOTORS_MAX, |_| 1),
+            motor_ways: Mutex::default(),
             detections: Semaphore::new(BATCH_AT_ONCE),
             scanner: Mutex::default(),
             inventory: Mutex::default(),

@@ -80,6 +80,10 @@ pub enum SiteError {
         field: &'static str,
         message: String,
     },
+    #[error("camera {0} has no address that could be asked for channels")]
+    NotARecorder(CameraId),
+    #[error("camera {0} has no motors that could be spoken to")]
+    NoMotors(CameraId),
     #[error("camera {0} offers no snapshot")]
     NoSnapshotSource(CameraId),
     #[error("{0}")]

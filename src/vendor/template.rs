@@ -220,7 +220,7 @@ pub(super) fn service(scheme: Scheme) -> Service {
         Scheme::Rtsp | Scheme::Usb | Scheme::File => Service::Rtsp,
         Scheme::Rtsps => Service::Rtsps,
         Scheme::Rtmp | Scheme::Rtmps => Service::Rtmp,
-        Scheme::Http => Service::Http,
+        Scheme::Http | Scheme::Nvr => Service::Http,
         Scheme::Https => Service::Https,
         Scheme::WhepHttp | Scheme::WhepHttps => Service::Webrtc,
         Scheme::Onvif => Service::Onvif,

@@ -12,6 +12,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;
 pub mod jpeg;
+pub mod maker;
 pub mod mjpeg;
 pub mod neigh;
 pub mod onvif;

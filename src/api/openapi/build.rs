@@ -6,7 +6,7 @@ use super::describe::{Operation, operations, push};
 use crate::api::route::{Body, ROUTES, Route};
 
 /// Written once and referred to.
-const ERRORS: [(u16, &str, &str); 16] = [
+const ERRORS: [(u16, &str, &str); 17] = [
     (
         400,
         "BadRequest",
@@ -56,6 +56,7 @@ const ERRORS: [(u16, &str, &str); 16] = [
         "Unavailable",
         "The gateway is starting, stopping, or takes too long.",
     ),
+    (504, "CameraTimeout", "The camera did not answer in time."),
     (507, "DiskFull", "There is no room for the change."),
     // Room for what later routes give.
     (410, "Gone", "It was there and is no more."),

@@ -371,7 +371,43 @@ fn cameras() -> Vec<Operation> {
             "A picture of now.",
         )
         .other(200, "image/jpeg", "JPEG.")
-        .errors(&[409, 502]),
+        .errors(&[409, 502, 504]),
+        get(
+            "/api/cameras/{id}/ptz",
+            "showPtz",
+            "What the camera's motors can do, and its presets.",
+        )
+        .json("Ptz")
+        .errors(&[409, 502, 504]),
+        post(
+            "/api/cameras/{id}/ptz",
+            "orderPtz",
+            "Moves the camera. Every move ends at its `duration_ms`, or at the next order.",
+        )
+        .body(
+            "PtzOrder",
+            vec![
+                json!({"action": "move", "pan": -0.5, "duration_ms": 800}),
+                json!({"action": "preset", "preset": "1"}),
+            ],
+        )
+        .json("PtzDone")
+        .errors(&[409, 502, 504]),
+        get(
+            "/api/cameras/{id}/channels",
+            "listChannels",
+            "The channels of a recorder, asked for now, dead ones too.",
+        )
+        .json("Channels")
+        .errors(&[409, 502, 504]),
+        post(
+            "/api/cameras/{id}/channels/import",
+            "importChannels",
+            "Stores channels of a recorder as cameras of their own.",
+        )
+        .body("ChannelChoice", vec![json!({"channels": [1, 2]})])
+        .json("ChannelImportReport")
+        .errors(&[409, 502, 504]),
     ]
 }
 

@@ -62,7 +62,7 @@ impl Wire {
     }
 }
 
-/// The body of a POST.
+/// The body of a request.
 #[derive(Debug)]
 pub(in crate::probe) struct Message {
     pub content_type: String,
@@ -122,8 +122,8 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(Method::GET, path, authorization, None, log)?;
-        self.exchange(request, log, until).await
+        self.send(Method::GET, path, authorization, None, log, until)
+            .await
     }
 
     /// The same with a message to be posted.
@@ -135,8 +135,8 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(Method::POST, path, authorization, Some(message), log)?;
-        self.exchange(request, log, until).await
+        self.send(Method::POST, path, authorization, Some(message), log, until)
+            .await
     }
 
     /// Ends what an earlier request began.
@@ -148,7 +148,21 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        let request = self.request(Method::DELETE, path, authorization, None, log)?;
+        self.send(Method::DELETE, path, authorization, None, log, until)
+            .await
+    }
+
+    /// The same with any verb.
+    pub(in crate::probe) async fn send(
+        self,
+        method: Method,
+        path: &str,
+        authorization: Option<&str>,
+        message: Option<Message>,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<Answer, ProbeError> {
+        let request = self.request(method, path, authorization, message, log)?;
         self.exchange(request, log, until).await
     }
 

@@ -10,6 +10,7 @@ mod kind;
 pub(super) mod link;
 pub(super) mod location;
 pub(super) mod open;
+pub(super) mod session;
 
 use std::time::Duration;
 
@@ -240,4 +241,4 @@ pub(super) fn short(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

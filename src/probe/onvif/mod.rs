@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+pub(super) mod motors;
 mod session;
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ use self::session::Session;
 use super::http::Clock;
 use super::{BoxFuture, Depth, Prober, Target, Transcript, wall_time};
 use crate::model::{
-    ConnectionType, ErrorCode, Evidence, MediaFacts, OnvifProfile, Outcome, ProbeError, StreamUrl,
+    ConnectionType, ErrorCode, Evidence, MediaFacts, OnvifProfile, Outcome, ProbeError, StreamRole,
+    StreamUrl,
 };
 use crate::wire::onvif::media::{self, Profile, Version};
 use crate::wire::onvif::{self as codec, Call, Services, address, ptz};
@@ -107,11 +109,21 @@ impl Visit<'_> {
             Version::Media2 => self.address(services.media2.as_deref()),
         };
         let has_ptz = profiles.iter().any(|p| p.has_ptz);
-        for (role, profile) in media::ranked(profiles, address::channel(&target.url)) {
+        let is_every = address::is_every_channel(&target.url);
+        let wanted = address::channel(&target.url);
+        for (channel, role, profile) in media::ranked(profiles) {
+            let is_wanted = match is_every {
+                true => matches!(role, StreamRole::Main | StreamRole::Sub),
+                false => channel == wanted,
+            };
+            if !is_wanted {
+                continue;
+            }
             let stream = self.read_stream(version, &media, &profile.token).await?;
             self.log.onvif_facts().profiles.push(OnvifProfile {
                 token: profile.token,
                 name: profile.name,
+                channel,
                 role,
                 media: profile.media,
                 stream,

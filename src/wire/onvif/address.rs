@@ -41,7 +41,13 @@ pub fn channel(url: &StreamUrl) -> u32 {
         .unwrap_or(1)
 }
 
-fn query<'u>(url: &'u StreamUrl, name: &str) -> Option<&'u str> {
+/// True for `?channel=all`: every channel of a recorder is asked for.
+pub fn is_every_channel(url: &StreamUrl) -> bool {
+    query(url, "channel") == Some("all")
+}
+
+/// A value of the URL's own query, which is ours and not the device's.
+pub fn query<'u>(url: &'u StreamUrl, name: &str) -> Option<&'u str> {
     let (_, query) = url.path.split_once('?')?;
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

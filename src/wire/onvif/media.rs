@@ -177,34 +177,32 @@ fn frame_rate(text: &str) -> Option<f64> {
     is_one.then(|| (rate * 10.0).round() / 10.0)
 }
 
-/// The profiles of one channel (from 1; devices count their video sources in order), best first,
-/// with the role of each: video before JPEG, larger before smaller.
-pub fn ranked(profiles: Vec<Profile>, channel: u32) -> Vec<(StreamRole, Profile)> {
-    let mut sources: Vec<&str> = Vec::new();
-    for profile in &profiles {
-        if !sources.contains(&profile.source.as_str()) {
-            sources.push(&profile.source);
+/// The profiles of every channel, channel by channel (from 1; devices count their video sources in
+/// order), best first, with the role of each: video before JPEG, larger before smaller.
+pub fn ranked(profiles: Vec<Profile>) -> Vec<(u32, StreamRole, Profile)> {
+    let mut sources: Vec<Vec<Profile>> = Vec::new();
+    for profile in profiles {
+        let same = |own: &&mut Vec<Profile>| own.iter().any(|p| p.source == profile.source);
+        match sources.iter_mut().find(same) {
+            Some(own) => own.push(profile),
+            None => sources.push(vec![profile]),
         }
     }
-    let index = usize::try_from(channel.saturating_sub(1)).unwrap_or(usize::MAX);
-    let source = match sources.get(index) {
-        Some(source) => (*source).to_owned(),
-        None => return Vec::new(),
-    };
-    let mut own: Vec<Profile> = profiles
-        .into_iter()
-        .filter(|p| p.source == source)
-        .collect();
-    // Stable: the device's own order decides among equals.
-    own.sort_by_key(|p| {
-        let is_stills = p.media.codec == Some(Codec::Mjpeg);
-        (is_stills, std::cmp::Reverse(p.media.pixels()))
-    });
     const ROLES: [StreamRole; 4] = [
         StreamRole::Main,
         StreamRole::Sub,
         StreamRole::Third,
         StreamRole::Fourth,
     ];
-    ROLES.into_iter().zip(own).collect()
+    let mut out = Vec::new();
+    for (channel, mut own) in (1..).zip(sources) {
+        // Stable: the device's own order decides among equals.
+        own.sort_by_key(|p| {
+            let is_stills = p.media.codec == Some(Codec::Mjpeg);
+            (is_stills, std::cmp::Reverse(p.media.pixels()))
+        });
+        let roles = ROLES.into_iter().zip(own);
+        out.extend(roles.map(|(role, profile)| (channel, role, profile)));
+    }
+    out
 }

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod daemon;
 pub mod fake;
 pub mod site;
+pub mod web;
 
 use std::time::{Duration, Instant};
 

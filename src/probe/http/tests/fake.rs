@@ -15,7 +15,7 @@ use crate::policy::networks::AllowedNetworks;
 use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust};
 
 /// What the camera does next on a connection.
-pub(super) enum Step {
+pub(crate) enum Step {
     Send(Vec<u8>),
     /// The same bytes again and again, with a pause between.
     Repeat(Vec<u8>, Duration),
@@ -24,20 +24,20 @@ pub(super) enum Step {
     Hang,
 }
 
-pub(super) fn send(text: impl AsRef<[u8]>) -> Step {
+pub(crate) fn send(text: impl AsRef<[u8]>) -> Step {
     Step::Send(text.as_ref().to_vec())
 }
 
 /// An answer of fixed length.
-pub(super) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<Step> {
+pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<Step> {
     let len = body.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n{headers}\r\n");
     vec![send(head), send(body)]
 }
 
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub address: SocketAddr,
-    /// Heads of all requests, in order.
+    /// All requests, in order, each with its body.
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<usize>>,
     _tasks: JoinSet<()>,
@@ -46,12 +46,12 @@ pub(super) struct Fake {
 type Script = Arc<dyn Fn(&str) -> Vec<Step> + Send + Sync>;
 
 impl Fake {
-    pub(super) async fn start(script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1", None, script).await
     }
 
     /// Inside TLS, with a self-signed certificate that ends with the start of this year.
-    pub(super) async fn start_tls(
+    pub(crate) async fn start_tls(
         until_year: i32,
         script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
@@ -81,7 +81,7 @@ impl Fake {
         .await
     }
 
-    pub(super) async fn start_at(
+    pub(crate) async fn start_at(
         host: &str,
         tls: Option<TlsAcceptor>,
         script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static,
@@ -118,22 +118,22 @@ impl Fake {
         }
     }
 
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
 
     /// How many requests carried a login in their headers.
-    pub(super) fn logins(&self) -> usize {
+    pub(crate) fn logins(&self) -> usize {
         let requests = self.requests();
         requests.iter().filter(|r| is_authorized(r)).count()
     }
 
     /// A probe of `path` with the login `admin` / `s3cret`, over plain HTTP.
-    pub(super) fn target(&self, path: &str) -> Target {
+    pub(crate) fn target(&self, path: &str) -> Target {
         let url = format!("http://{}{path}", self.address);
         Target {
             url: StreamUrl::parse(&url).unwrap().url,
@@ -163,7 +163,17 @@ async fn serve(
                 Err(_) => return,
             }
         }
-        let head = String::from_utf8(head).unwrap();
+        let mut head = String::from_utf8(head).unwrap();
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.parse::<usize>().unwrap())
+        });
+        let mut body = vec![0; length.unwrap_or(0)];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        head.push_str(&String::from_utf8(body).unwrap());
         heads.lock().unwrap().push(head.clone());
         for step in script(&head) {
             match step {
@@ -190,19 +200,20 @@ async fn serve(
     }
 }
 
-pub(super) fn is_authorized(head: &str) -> bool {
+pub(crate) fn is_authorized(head: &str) -> bool {
     head.contains("\r\nAuthorization: ")
 }
 
 /// Checks an answer to `Digest realm="cam", nonce="n1"` for `admin` / `s3cret` (RFC 2069).
-pub(super) fn digest_is_right(head: &str) -> bool {
-    let uri = head.split(' ').nth(1).unwrap();
+pub(crate) fn digest_is_right(head: &str) -> bool {
+    let mut line = head.split(' ');
+    let (method, uri) = (line.next().unwrap(), line.next().unwrap());
     let hex = |text: String| -> String {
         let digest = Md5::digest(text.as_bytes());
         digest.iter().map(|b| format!("{b:02x}")).collect()
     };
     let ha1 = hex("admin:cam:s3cret".to_owned());
-    let ha2 = hex(format!("GET:{uri}"));
+    let ha2 = hex(format!("{method}:{uri}"));
     let response = hex(format!("{ha1}:n1:{ha2}"));
     head.contains(&format!("uri=\"{uri}\"")) && head.contains(&format!("response=\"{response}\""))
 }

@@ -1,0 +1,107 @@
+//! What is asked of a device beside probes: a picture, a move. Each passes the ledger as a probe does.
+
+use bytes::Bytes;
+
+use super::{Brake, Errand, denial, host_key};
+use crate::model::{ErrorCode, ProbeError, PtzFacts, PtzOrder, PtzSource, Stage};
+use crate::policy::ledger::Permit;
+use crate::probe::{BoxFuture, Target, Transcript, http, ptz};
+
+/// Largest still picture, bytes.
+const PICTURE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Which of a host's lines work waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// Media: cheap cameras have two to four slots.
+    Sessions,
+    /// Orders: a stop must not wait behind a probe that waits for pictures.
+    Orders,
+}
+
+impl Brake {
+    /// One still picture within the host's budget. A login that may not be sent is not sent.
+    pub async fn fetch_jpeg(&self, target: Target, errand: Errand) -> Result<Bytes, ProbeError> {
+        self.within(target, errand, Line::Sessions, |target, log| {
+            Box::pin(http::fetch_jpeg(target, log, PICTURE_BYTES_MAX))
+        })
+        .await
+    }
+
+    /// Looks for a camera's motors, see [`ptz::find`].
+    ///
+    /// # Errors
+    /// As a probe's.
+    pub async fn find_motors(
+        &self,
+        target: Target,
+        maker: Option<(PtzSource, u32)>,
+        errand: Errand,
+    ) -> Result<Option<(ptz::Way, PtzFacts)>, ProbeError> {
+        self.within(target, errand, Line::Orders, |target, log| {
+            Box::pin(ptz::find(target, maker, log))
+        })
+        .await
+    }
+
+    /// Gives a camera's motors one order.
+    ///
+    /// # Errors
+    /// As a probe's.
+    pub async fn order(
+        &self,
+        target: Target,
+        way: &ptz::Way,
+        order: &PtzOrder,
+        errand: Errand,
+    ) -> Result<(), ProbeError> {
+        let (way, order) = (way.clone(), order.clone());
+        self.within(target, errand, Line::Orders, move |target, log| {
+            Box::pin(async move { ptz::send(target, &way, &order, log).await })
+        })
+        .await
+    }
+
+    async fn within<T>(
+        &self,
+        mut target: Target,
+        errand: Errand,
+        line: Line,
+        work: impl for<'a> FnOnce(
+            &'a Target,
+            &'a mut Transcript,
+        ) -> BoxFuture<'a, Result<T, ProbeError>>,
+    ) -> Result<T, ProbeError> {
+        let host = self.host(&target);
+        let _place = match line {
+            Line::Sessions => host.sessions.acquire().await,
+            Line::Orders => host.orders.acquire().await,
+        };
+        let login = self.fingerprint(&target);
+        let mut permit = self.permit(&target, errand);
+        let mut _only_one = None;
+        if permit == Some(Permit::Once) {
+            _only_one = Some(host.unproven_login.lock().await);
+            // Another one may have had its verdict while this one waited.
+            permit = self.permit(&target, errand);
+        }
+        if login.is_some() && !matches!(permit, Some(Permit::Known | Permit::Once)) {
+            if target.url.has_placeholders() {
+                let why = denial(host_key(&target), permit);
+                let stage = Stage::Authenticate;
+                return Err(ProbeError::new(ErrorCode::AuthFailed, stage, why));
+            }
+            target.login = None;
+            target.onvif.login = None;
+        }
+        let mut log = Transcript::new();
+        let done = work(&target, &mut log).await;
+        if let Some(login) = login {
+            self.record(&target, login, log.auth);
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests;
