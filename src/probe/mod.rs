@@ -2,6 +2,7 @@
 //! retries, the login's attempt budget and the record.
 
 mod gate;
+pub mod hls;
 pub mod http;
 pub mod net;
 pub mod onvif;
@@ -182,6 +183,26 @@ impl Transcript {
         self.stage_started += waited;
     }
 
+    /// Runs `work` with a transcript of its own: a request inside the running stage, whose own stages are
+    /// none of the probe's. What became of the login counts, and an error names the running stage.
+    async fn aside<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Transcript) -> Result<T, ProbeError>,
+    ) -> Result<T, ProbeError> {
+        let mut aside = Transcript::new();
+        aside.auth = self.auth;
+        let result = work(&mut aside).await;
+        self.auth = aside.auth;
+        self.realm = self.realm.take().or(aside.realm);
+        self.needs_cleartext_login |= aside.needs_cleartext_login;
+        self.waited += aside.waited;
+        self.stage_started += aside.waited;
+        result.map_err(|error| ProbeError {
+            stage: self.stage,
+            ..error
+        })
+    }
+
     /// Since the probe began, without the name look-up and our own queues.
     pub fn elapsed_ms(&self) -> u32 {
         let resolve = self
@@ -224,7 +245,13 @@ pub trait Prober: Sync {
 }
 
 /// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[&rtsp::Rtsp, &http::HttpMjpeg, &http::Https, &onvif::Onvif];
+pub static PROBERS: &[&dyn Prober] = &[
+    &rtsp::Rtsp,
+    &http::HttpMjpeg,
+    &http::Https,
+    &hls::Hls,
+    &onvif::Onvif,
+];
 
 /// The prober for this connection type.
 pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {

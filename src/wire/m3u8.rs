@@ -61,6 +61,8 @@ pub struct MediaPlaylist {
     pub newest: VecDeque<Segment>,
     /// No segment will follow: a recording, or a stream that was ended.
     pub is_ended: bool,
+    /// `EXT-X-PLAYLIST-TYPE:VOD`: a recording that somebody put there (RFC 8216 section 4.3.3.5).
+    pub is_recording: bool,
 }
 
 /// One piece of a stream.
@@ -237,6 +239,7 @@ impl PlaylistReader {
             }
             "EXT-X-DISCONTINUITY" => self.next.discontinuity = true,
             "EXT-X-GAP" => self.next.is_gap = true,
+            "EXT-X-PLAYLIST-TYPE" => self.media.is_recording = value.trim() == "VOD",
             "EXT-X-ENDLIST" => self.media.is_ended = true,
             _ => {}
         }

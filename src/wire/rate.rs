@@ -74,7 +74,7 @@ mod tests {
     fn a_jump_is_no_frame_interval() {
         let times = (0..20)
             .map(|n| n * 6000)
-            .chain((0..20).map(|n| 1 << 32 | n * 6000));
+            .chain((0..20).map(|n| (1 << 32) + n * 6000));
         assert_eq!(rate(times).fps(90_000), Some(15.0));
     }
 }

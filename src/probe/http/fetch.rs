@@ -5,8 +5,9 @@ use hyper::StatusCode;
 use hyper::header::{SERVER, WWW_AUTHENTICATE};
 use tokio::time::timeout;
 
-use super::film::collect;
+use super::film::{Begun, collect};
 use super::link::{Chunk, Link};
+use super::open::Session;
 use super::{Clock, short};
 use crate::model::{ErrorCode, ProbeError, Stage};
 use crate::probe::{Target, Transcript};
@@ -27,7 +28,15 @@ pub async fn fetch_jpeg(
     bytes_max: usize,
 ) -> Result<Bytes, ProbeError> {
     let clock = Clock::start(target);
-    let mut film = super::begin(target, log, &clock).await?;
+    let mut session = Session::default();
+    let mut film = match super::begin(target, &mut session, log, &clock).await? {
+        Begun::Film(film) => film,
+        Begun::Playlist(opened, _) => {
+            let device = opened.url.authority();
+            let text = format!("{device} answers with an HLS playlist, not with a picture");
+            return Err(log.error(ErrorCode::Protocol, text));
+        }
+    };
     log.enter(Stage::FirstFrame);
     let mut picture = BytesMut::new();
     let log = &*log;

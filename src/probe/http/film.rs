@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::kind;
+use super::kind::{self, Kind};
 use super::link::{Body, Chunk};
 use super::open::Opened;
 use crate::model::{CertificateFacts, ErrorCode, ProbeError, StreamUrl};
@@ -29,6 +29,13 @@ pub(super) struct Film {
     chunk: Bytes,
 }
 
+/// What an answer turned out to be.
+pub(super) enum Begun {
+    Film(Box<Film>),
+    /// An HLS playlist, and its first bytes.
+    Playlist(Box<Opened>, Bytes),
+}
+
 enum Next {
     Event(Event),
     End { is_whole: bool },
@@ -36,30 +43,29 @@ enum Next {
 }
 
 impl Film {
-    /// Reads up to the first bytes of the first picture.
+    /// Reads up to the first bytes of the first picture, or sees that the answer is a playlist.
     ///
     /// # Errors
     /// `protocol` or `unsupported_codec` naming what it is instead, `no_frame` when nothing comes.
     pub(super) async fn begin(
-        opened: Opened,
+        mut opened: Opened,
         log: &Transcript,
         until: Instant,
-    ) -> Result<Self, ProbeError> {
-        let Opened {
-            url,
-            content_type,
-            mut body,
-        } = opened;
-        let (framing, chunk) = match kind::is_multipart(&content_type) {
+    ) -> Result<Begun, ProbeError> {
+        let (framing, chunk) = match kind::is_multipart(&opened.content_type) {
             true => (Framing::Parts, Bytes::new()),
             false => {
-                let head = read_head(&mut body, log, until).await?;
-                let framing = kind::of_body(&content_type, &head).map_err(|(code, text)| {
-                    log.error(code, format!("{} {text}", url.authority()))
+                let head = read_head(&mut opened.body, log, until).await?;
+                let kind = kind::of_body(&opened.content_type, &head).map_err(|(code, text)| {
+                    log.error(code, format!("{} {text}", opened.url.authority()))
                 })?;
-                (framing, head)
+                match kind {
+                    Kind::Pictures(framing) => (framing, head),
+                    Kind::Playlist => return Ok(Begun::Playlist(Box::new(opened), head)),
+                }
             }
         };
+        let Opened { url, body, .. } = opened;
         let mut film = Self {
             url,
             framing,
@@ -68,7 +74,7 @@ impl Film {
             chunk,
         };
         film.start(log, until, None).await?;
-        Ok(film)
+        Ok(Begun::Film(Box::new(film)))
     }
 
     pub(super) fn certificate(&self) -> Option<CertificateFacts> {

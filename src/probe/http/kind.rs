@@ -12,19 +12,27 @@ pub(super) fn is_multipart(content_type: &str) -> bool {
     starts_with_ignoring_case(content_type.as_bytes(), b"multipart/")
 }
 
+/// What a prober can go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Pictures(Framing),
+    /// An HLS playlist.
+    Playlist,
+}
+
 /// How to read the pictures, or the code and the sentence that tell what else it is.
-pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Framing, (ErrorCode, String)> {
+pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Kind, (ErrorCode, String)> {
     if head.starts_with(&[0xFF, 0xD8]) {
-        return Ok(Framing::Bare);
+        return Ok(Kind::Pictures(Framing::Bare));
     }
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
     let text = text.trim_ascii_start();
     if text.starts_with(b"--") {
-        return Ok(Framing::Parts);
+        return Ok(Kind::Pictures(Framing::Parts));
     }
     let not_yet = |what: &str| format!("answers with {what}, which is not read here yet");
     if text.starts_with(b"#EXTM3U") {
-        return Err((ErrorCode::Protocol, not_yet("an HLS playlist")));
+        return Ok(Kind::Playlist);
     }
     let not_a_picture = |what: &str| {
         let sentence = format!("answers with {what}, not with a picture");
@@ -46,7 +54,7 @@ pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Framing, (Error
     match is_text {
         true => not_a_picture("a text"),
         // A picture with something before it, or nothing that is known: the reader will tell.
-        false => Ok(Framing::Bare),
+        false => Ok(Kind::Pictures(Framing::Bare)),
     }
 }
 
@@ -85,16 +93,17 @@ mod tests {
     fn bytes_count_for_more_than_names() {
         assert_eq!(
             of_body("text/plain", b"\xFF\xD8\xFF\xE0"),
-            Ok(Framing::Bare)
+            Ok(Kind::Pictures(Framing::Bare))
         );
         assert_eq!(
             of_body("image/jpeg", b"\0\0\0\x01\xFF\xD8"),
-            Ok(Framing::Bare)
+            Ok(Kind::Pictures(Framing::Bare))
         );
         assert_eq!(
             of_body("", b"\r\n--frame\r\nContent-Type: image/jpeg"),
-            Ok(Framing::Parts)
+            Ok(Kind::Pictures(Framing::Parts))
         );
+        assert_eq!(of_body("text/plain", b"#EXTM3U\n"), Ok(Kind::Playlist));
         assert!(is_multipart("Multipart/x-mixed-replace;boundary=x"));
         assert!(!is_multipart("multi"));
     }
@@ -113,7 +122,6 @@ mod tests {
             ("text/xml", b"<?xml version", Protocol, "an XML text"),
             ("image/jpeg", b"{\"error\":1}", Protocol, "a JSON text"),
             ("text/plain", b"error: 5", Protocol, "a text"),
-            ("", b"#EXTM3U\n", Protocol, "an HLS playlist"),
             ("video/x-flv", b"FLV\x01\x05", UnsupportedCodec, "HTTP-FLV"),
             ("", b"\0\0\0\x18ftypisom", UnsupportedCodec, "MP4"),
             ("image/png", b"\x89PNG\r\n", UnsupportedCodec, "PNG"),

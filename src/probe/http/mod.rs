@@ -1,4 +1,5 @@
-//! Pictures over HTTP: MJPEG streams and JPEG snapshots, in clear and inside TLS.
+//! Pictures over HTTP: MJPEG streams and JPEG snapshots, in clear and inside TLS. What turns out to be
+//! an HLS playlist goes on in [`super::hls`].
 //!
 //! Bodies are read as a stream; of a picture nothing is kept but its outline.
 
@@ -15,9 +16,10 @@ use tokio::time::{Instant, timeout_at};
 
 pub use fetch::{HttpBanner, banner, document, fetch_jpeg};
 
-use self::film::Film;
+use self::film::{Begun, Film};
+use self::open::Session;
 use super::net::{self, Connection};
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::{BoxFuture, Depth, Prober, Target, Transcript, hls};
 use crate::model::{
     AuthUse, Codec, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StreamUrl,
@@ -68,7 +70,14 @@ async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeEr
             ..outcome(target, &target.url, log.elapsed_ms())
         });
     }
-    let mut film = begin(target, log, &clock).await?;
+    let mut session = Session::default();
+    let mut film = match begin(target, &mut session, log, &clock).await? {
+        Begun::Film(film) => film,
+        Begun::Playlist(opened, head) => {
+            let work = hls::probe_opened(*opened, head, session, target, log, &clock);
+            return Box::pin(work).await;
+        }
+    };
     let mut outcome = outcome(target, &film.url, log.elapsed_ms());
     outcome.certificate = film.certificate();
     outcome.evidence = Evidence::Description;
@@ -94,15 +103,20 @@ async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeEr
 }
 
 /// Up to the first bytes of the first picture.
-async fn begin(target: &Target, log: &mut Transcript, clock: &Clock) -> Result<Film, ProbeError> {
-    let opened = open::open(target, log, clock).await?;
+async fn begin(
+    target: &Target,
+    session: &mut Session,
+    log: &mut Transcript,
+    clock: &Clock,
+) -> Result<Begun, ProbeError> {
+    let opened = open::open(target, session, log, clock).await?;
     let until = clock.until(target.limits.first_packet);
-    let film = Film::begin(opened, log, until).await?;
+    let begun = Film::begin(opened, log, until).await?;
     // A login inside the URL is judged by what comes: many devices refuse it with status 200.
     if log.auth == AuthUse::SentNoVerdict {
         log.auth = AuthUse::Accepted;
     }
-    Ok(film)
+    Ok(begun)
 }
 
 /// The weakest outcome for what answered at `url`.
