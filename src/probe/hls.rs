@@ -8,6 +8,7 @@
 mod fresh;
 mod playlist;
 mod segment;
+mod watch;
 
 use bytes::Bytes;
 

@@ -367,4 +367,6 @@ fn timestamp(header: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
 mod tests;

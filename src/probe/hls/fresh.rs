@@ -71,7 +71,8 @@ impl Freshness {
         }
         let pause = (duration / 2).max(PAUSE_MIN);
         let end = clock.end.checked_sub(LAST_LOOK).unwrap_or(clock.end);
-        let until = end.min(self.read_at + duration * PATIENCE);
+        let enough = duration + GRACE;
+        let until = end.min(self.read_at + enough.max(duration * PATIENCE));
         let mut listed = listed;
         while Instant::now() < until {
             // Nobody keeps a connection, and its place among those that talk, for a pause.
@@ -84,7 +85,7 @@ impl Freshness {
             check_not_ended(&listed, log)?;
         }
         let still_for = self.read_at.elapsed();
-        if still_for < duration + GRACE && !is_stale(&listed) {
+        if still_for < enough && !is_stale(&listed) {
             return Ok(false);
         }
         let text = format!(

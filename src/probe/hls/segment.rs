@@ -5,13 +5,13 @@ use tokio::time::Instant;
 
 use super::no_frame;
 use super::playlist::Listed;
+use super::watch::Watch;
 use crate::model::{ErrorCode, MediaFacts, ProbeError, Stage};
 use crate::probe::http::Clock;
 use crate::probe::http::link::{Body, Chunk};
-use crate::probe::http::open::{self, Opened, Session};
+use crate::probe::http::open::{self, Session};
 use crate::probe::{Depth, Target, Transcript};
 use crate::wire::m3u8::{ByteRange, Segment};
-use crate::wire::ts::{self, TsError, TsWatch};
 
 /// What a stream has shown.
 pub(super) struct Seen {
@@ -20,7 +20,7 @@ pub(super) struct Seen {
 }
 
 /// Reads the newest segment until a key frame is whole, and further for the frame rate where the depth
-/// asks for it. A segment that begins without a key frame is left for the one before it.
+/// asks for it. A segment without a key frame is left for the one before it.
 ///
 /// # Errors
 /// `no_frame`, `unsupported_codec`, `reset` for a segment that breaks off, and those of a request.
@@ -42,8 +42,7 @@ pub(super) async fn prove(
             );
             return Err(no_frame(listed, &text, log));
         };
-        let opened = open_segment(listed, &segment, session, log, clock).await;
-        let opened = match opened {
+        let mut reading = match begin(listed, &segment, until, session, log, clock).await {
             // The window moved on before we came.
             Err(error)
                 if error.code == ErrorCode::NotFound && std::mem::take(&mut may_read_again) =>
@@ -51,67 +50,97 @@ pub(super) async fn prove(
                 *listed = listed.again(session, target, log, clock).await?;
                 continue;
             }
-            opened => opened?,
+            begun => begun?,
         };
-        let mut reading = Reading::new(opened, &segment);
-        if let Some(first_frame_ms) = reading.key_frame(listed, log, until).await? {
+        let first_frame_ms = reading.key_frame(listed, log, until).await?;
+        if first_frame_ms.is_some() && target.depth >= Depth::Window {
+            log.enter(Stage::Sample);
+            reading.sample(log, clock.end).await;
+        }
+        let watch = reading.close(session);
+        if let Some(first_frame_ms) = first_frame_ms {
+            let mut facts = watch.facts(listed.facts);
             if target.depth >= Depth::Window {
-                log.enter(Stage::Sample);
-                reading.sample(log, clock.end).await;
+                facts.announced_fps = facts.fps;
+                facts.fps = watch.fps().or(facts.fps);
             }
-            let facts = reading.facts(listed.facts, target.depth);
-            reading.close(session);
             return Ok(Seen {
                 facts,
                 first_frame_ms,
             });
         }
-        reading.close(session);
         older += 1;
     }
 }
 
-async fn open_segment(
+/// Opens a segment, its initialisation read before it.
+async fn begin(
     listed: &Listed,
     segment: &Segment,
+    until: Instant,
     session: &mut Session,
     log: &mut Transcript,
     clock: &Clock,
-) -> Result<Opened, ProbeError> {
-    let place = listed.place.refer(&segment.uri, "refers", log)?;
-    log.aside(async |log| open::open_place(place, segment.range, session, log, clock).await)
-        .await
+) -> Result<Reading, ProbeError> {
+    let mut watch = Watch::new();
+    if let Some(map) = &segment.map {
+        let (uri, range) = (&map.uri, map.range);
+        let mut reading = Reading::open(listed, uri, range, watch, session, log, clock).await?;
+        while !reading.is_over {
+            reading.advance(listed, log, until).await?;
+        }
+        watch = reading.close(session);
+        watch.begin_segment();
+    }
+    let (uri, range) = (&segment.uri, segment.range);
+    Reading::open(listed, uri, range, watch, session, log, clock).await
 }
 
-/// A segment on its way.
+/// A resource of the playlist on its way.
 struct Reading {
     body: Body,
     /// Bytes before the range that was asked for, where the device sends the whole.
     skip: u64,
     /// Bytes of the range that are still to come.
     left: u64,
-    watch: TsWatch,
+    watch: Watch,
     is_over: bool,
+    /// The connection stands at the end of its answer.
     is_whole: bool,
 }
 
+enum Step {
+    Data,
+    End,
+    Deadline,
+    /// The device ended its answer before the end that it had announced.
+    Broken,
+    Refused(ErrorCode, String),
+}
+
 impl Reading {
-    fn new(opened: Opened, segment: &Segment) -> Self {
-        let range = segment.range.unwrap_or(ByteRange {
-            offset: 0,
-            length: u64::MAX,
-        });
-        Self {
-            skip: match opened.is_part {
-                true => 0,
-                false => range.offset,
-            },
-            left: range.length,
+    async fn open(
+        listed: &Listed,
+        uri: &str,
+        range: Option<ByteRange>,
+        watch: Watch,
+        session: &mut Session,
+        log: &mut Transcript,
+        clock: &Clock,
+    ) -> Result<Self, ProbeError> {
+        let place = listed.place.refer(uri, "refers", log)?;
+        let opened = log
+            .aside(async |log| open::open_place(place, range, session, log, clock).await)
+            .await?;
+        let offset = range.filter(|_| !opened.is_part).map(|range| range.offset);
+        Ok(Self {
             body: opened.body,
-            watch: TsWatch::new(),
+            skip: offset.unwrap_or(0),
+            left: range.map_or(u64::MAX, |range| range.length),
+            watch,
             is_over: false,
             is_whole: false,
-        }
+        })
     }
 
     /// When the first whole key frame was there, ms since the probe began; `None` for a segment
@@ -122,35 +151,40 @@ impl Reading {
         log: &mut Transcript,
         until: Instant,
     ) -> Result<Option<u32>, ProbeError> {
-        loop {
-            if self.watch.has_key_frame() {
-                return Ok(Some(log.elapsed_ms()));
-            }
+        while !self.watch.has_key_frame() {
             if self.is_over {
                 return Ok(None);
             }
-            let device = || listed.place.url().authority();
-            match self.step(log, until).await? {
-                Step::Data if log.stage() < Stage::FirstFrame => log.enter(Stage::FirstFrame),
-                Step::Data | Step::End => {}
-                Step::Deadline => {
-                    return Err(no_frame(listed, "sent no whole key frame in time", log));
-                }
-                Step::Broken => {
-                    let text = format!("{} broke off in the middle of a segment", device());
-                    return Err(log.error(ErrorCode::Reset, text));
-                }
-                Step::Refused(error) => {
-                    let text = format!("{} sends {error}", device());
-                    return Err(log.error(code(error), text));
-                }
+            self.advance(listed, log, until).await?;
+            if log.stage() < Stage::FirstFrame {
+                log.enter(Stage::FirstFrame);
             }
+        }
+        Ok(Some(log.elapsed_ms()))
+    }
+
+    /// One step on; whatever goes wrong is an error.
+    async fn advance(
+        &mut self,
+        listed: &Listed,
+        log: &mut Transcript,
+        until: Instant,
+    ) -> Result<(), ProbeError> {
+        let device = || listed.place.url().authority();
+        match self.step(log, until).await? {
+            Step::Data | Step::End => Ok(()),
+            Step::Deadline => Err(no_frame(listed, "sent no whole key frame in time", log)),
+            Step::Broken => {
+                let text = format!("{} broke off in the middle of a segment", device());
+                Err(log.error(ErrorCode::Reset, text))
+            }
+            Step::Refused(code, what) => Err(log.error(code, format!("{} sends {what}", device()))),
         }
     }
 
     /// Goes on until the frame rate is known or the segment is over: what was seen counts.
     async fn sample(&mut self, log: &Transcript, until: Instant) {
-        while !self.is_over && !self.watch.rate().is_full(ts::CLOCK_HZ) {
+        while !self.is_over && !self.watch.rate_is_full() {
             match self.step(log, until).await {
                 Ok(Step::Data | Step::End) => {}
                 _ => return,
@@ -165,15 +199,15 @@ impl Reading {
             Chunk::End { is_whole } => {
                 self.is_over = true;
                 self.is_whole = is_whole;
-                if !is_whole && self.left > 0 {
+                if !is_whole && self.body.marks_its_end() {
                     return Ok(Step::Broken);
                 }
                 self.watch.finish();
                 return Ok(Step::End);
             }
         };
-        if let Err(error) = self.watch.feed(&data) {
-            return Ok(Step::Refused(error));
+        if let Err((code, what)) = self.watch.feed(&data) {
+            return Ok(Step::Refused(code, what));
         }
         if self.left == 0 {
             self.is_over = true;
@@ -184,51 +218,19 @@ impl Reading {
 
     /// What belongs to the range.
     fn of_range(&mut self, mut data: Bytes) -> Bytes {
-        let len = |data: &Bytes| data.len() as u64;
-        let skipped = self.skip.min(len(&data));
+        let skipped = self.skip.min(data.len() as u64);
         self.skip -= skipped;
         drop(data.split_to(skipped as usize));
-        data.truncate(self.left.min(len(&data)) as usize);
-        self.left -= len(&data);
+        data.truncate(self.left.min(data.len() as u64) as usize);
+        self.left -= data.len() as u64;
         data
     }
 
-    fn facts(&self, described: MediaFacts, depth: Depth) -> MediaFacts {
-        let mut facts = described;
-        facts.codec = self.watch.codec().or(facts.codec);
-        // A parameter set knows better than a playlist.
-        if let Some(read) = self.watch.sets().and_then(|sets| sets.read()) {
-            facts.width = Some(read.width);
-            facts.height = Some(read.height);
-            facts.fps = read.fps.or(facts.fps);
-        }
-        if depth >= Depth::Window {
-            facts.announced_fps = facts.fps;
-            facts.fps = self.watch.rate().fps(ts::CLOCK_HZ).or(facts.fps);
-        }
-        facts
-    }
-
-    /// A connection whose segment was read to its end serves the next request.
-    fn close(self, session: &mut Session) {
+    /// A connection whose answer was read to its end serves the next request.
+    fn close(self, session: &mut Session) -> Watch {
         if self.is_whole {
             session.keep(self.body.into_link());
         }
-    }
-}
-
-enum Step {
-    Data,
-    End,
-    Deadline,
-    /// The device ended its answer before the end that it had announced.
-    Broken,
-    Refused(TsError),
-}
-
-fn code(error: TsError) -> ErrorCode {
-    match error {
-        TsError::NoPackets => ErrorCode::Protocol,
-        _ => ErrorCode::UnsupportedCodec,
+        self.watch
     }
 }

@@ -345,6 +345,11 @@ impl Body {
         self.link
     }
 
+    /// True where the device marks the end of its answer, so that a missing one shows.
+    pub(in crate::probe) fn marks_its_end(&self) -> bool {
+        self.has_length
+    }
+
     /// True where the device said at the start how long its answer is.
     pub(in crate::probe) fn is_finite(&self) -> bool {
         self.is_finite

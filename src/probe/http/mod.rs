@@ -189,4 +189,4 @@ pub(super) fn short(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

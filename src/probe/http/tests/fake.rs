@@ -15,7 +15,7 @@ use crate::policy::networks::AllowedNetworks;
 use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust};
 
 /// What the camera does next on a connection.
-pub(super) enum Step {
+pub(in crate::probe) enum Step {
     Send(Vec<u8>),
     /// The same bytes again and again, with a pause between.
     Repeat(Vec<u8>, Duration),
@@ -24,18 +24,18 @@ pub(super) enum Step {
     Hang,
 }
 
-pub(super) fn send(text: impl AsRef<[u8]>) -> Step {
+pub(in crate::probe) fn send(text: impl AsRef<[u8]>) -> Step {
     Step::Send(text.as_ref().to_vec())
 }
 
 /// An answer of fixed length.
-pub(super) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<Step> {
+pub(in crate::probe) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<Step> {
     let len = body.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n{headers}\r\n");
     vec![send(head), send(body)]
 }
 
-pub(super) struct Fake {
+pub(in crate::probe) struct Fake {
     pub address: SocketAddr,
     /// Heads of all requests, in order.
     requests: Arc<Mutex<Vec<String>>>,
@@ -46,12 +46,14 @@ pub(super) struct Fake {
 type Script = Arc<dyn Fn(&str) -> Vec<Step> + Send + Sync>;
 
 impl Fake {
-    pub(super) async fn start(script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(in crate::probe) async fn start(
+        script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at("127.0.0.1", None, script).await
     }
 
     /// Inside TLS, with a self-signed certificate that ends with the start of this year.
-    pub(super) async fn start_tls(
+    pub(in crate::probe) async fn start_tls(
         until_year: i32,
         script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
@@ -81,7 +83,7 @@ impl Fake {
         .await
     }
 
-    pub(super) async fn start_at(
+    pub(in crate::probe) async fn start_at(
         host: &str,
         tls: Option<TlsAcceptor>,
         script: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static,
@@ -118,22 +120,22 @@ impl Fake {
         }
     }
 
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(in crate::probe) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(in crate::probe) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
 
     /// How many requests carried a login in their headers.
-    pub(super) fn logins(&self) -> usize {
+    pub(in crate::probe) fn logins(&self) -> usize {
         let requests = self.requests();
         requests.iter().filter(|r| is_authorized(r)).count()
     }
 
     /// A probe of `path` with the login `admin` / `s3cret`, over plain HTTP.
-    pub(super) fn target(&self, path: &str) -> Target {
+    pub(in crate::probe) fn target(&self, path: &str) -> Target {
         let url = format!("http://{}{path}", self.address);
         Target {
             url: StreamUrl::parse(&url).unwrap().url,
@@ -190,12 +192,12 @@ async fn serve(
     }
 }
 
-pub(super) fn is_authorized(head: &str) -> bool {
+pub(in crate::probe) fn is_authorized(head: &str) -> bool {
     head.contains("\r\nAuthorization: ")
 }
 
 /// Checks an answer to `Digest realm="cam", nonce="n1"` for `admin` / `s3cret` (RFC 2069).
-pub(super) fn digest_is_right(head: &str) -> bool {
+pub(in crate::probe) fn digest_is_right(head: &str) -> bool {
     let uri = head.split(' ').nth(1).unwrap();
     let hex = |text: String| -> String {
         let digest = Md5::digest(text.as_bytes());
