@@ -3,6 +3,7 @@
 
 mod flv;
 mod gate;
+pub mod hls;
 pub mod http;
 pub mod net;
 pub mod nvr;
@@ -192,6 +193,26 @@ impl Transcript {
         self.stage_started += waited;
     }
 
+    /// Runs `work` with a transcript of its own: a request inside the running stage, whose own stages are
+    /// none of the probe's. What became of the login counts, and an error names the running stage.
+    async fn aside<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Transcript) -> Result<T, ProbeError>,
+    ) -> Result<T, ProbeError> {
+        let mut aside = Transcript::new();
+        aside.auth = self.auth;
+        let result = work(&mut aside).await;
+        self.auth = aside.auth;
+        self.realm = self.realm.take().or(aside.realm);
+        self.needs_cleartext_login |= aside.needs_cleartext_login;
+        self.waited += aside.waited;
+        self.stage_started += aside.waited;
+        result.map_err(|error| ProbeError {
+            stage: self.stage,
+            ..error
+        })
+    }
+
     /// Since the probe began, without the name look-up and our own queues.
     pub fn elapsed_ms(&self) -> u32 {
         let resolve = self
@@ -242,6 +263,7 @@ pub static PROBERS: &[&dyn Prober] = &[
     &onvif::Onvif,
     #[cfg(feature = "webrtc")]
     &webrtc::Webrtc,
+    &hls::Hls,
     &nvr::Nvr,
     &usb::Usb,
 ];

@@ -1,8 +1,10 @@
 //! Codecs without input or output: bytes in, values out. No sockets, files, clocks or logs here.
 
 pub mod amf;
+pub mod annexb;
 pub mod arp;
 pub mod auth;
+mod bits;
 pub mod bpf;
 pub mod discovery;
 pub mod dns;
@@ -12,11 +14,15 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod issue;
 pub mod jpeg;
+pub mod m3u8;
 pub mod maker;
 pub mod mjpeg;
+pub mod mp4;
 pub mod neigh;
 pub mod onvif;
 pub mod parameters;
+pub mod picture;
+pub mod rate;
 #[cfg(feature = "webrtc")]
 pub mod reorder;
 #[cfg(feature = "webrtc")]
@@ -24,10 +30,13 @@ pub mod rtcp;
 pub mod rtmp;
 pub mod rtp;
 pub mod rtsp;
+pub mod sample;
 pub mod sdp;
 pub mod soap;
+pub mod source;
 #[cfg(feature = "webrtc")]
 pub mod srtp;
+pub mod ts;
 pub mod uevent;
 pub mod v4l2;
 pub mod video;

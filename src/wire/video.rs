@@ -4,14 +4,13 @@
 
 #[cfg(feature = "webrtc")]
 mod av1;
-mod bits;
 #[cfg(feature = "webrtc")]
 mod vpx;
 
 use std::time::Duration;
 
-use self::bits::Bits;
 use super::parameters::{ParameterSets, annex_b_units};
+use super::picture::PictureWatch;
 use super::rtp::{Packet, RateMeter};
 use crate::model::Codec;
 
@@ -23,11 +22,12 @@ const JPEG_HEADER_EXTENSION: u16 = 0xffd8;
 pub struct VideoWatch {
     codec: Codec,
     payload_type: u8,
-    sets: ParameterSets,
+    pictures: PictureWatch,
     frame_size: Option<(u32, u32)>,
     last_sequence: Option<u16>,
-    unit: AccessUnit,
-    has_key_frame: bool,
+    unit: Arrival,
+    /// Of the codecs that [`PictureWatch`] does not read.
+    has_other_key_frame: bool,
     packets: u64,
     lost_packets: u64,
     pub rate: RateMeter,
@@ -35,17 +35,15 @@ pub struct VideoWatch {
 
 /// The frame that arrives now.
 #[derive(Debug, Clone, Copy, Default)]
-struct AccessUnit {
+struct Arrival {
     timestamp: u32,
-    /// Its first slice, or first byte, was seen.
-    began: bool,
     /// A fragment was begun and not ended.
     open: bool,
     broken: bool,
-    has_key_slice: bool,
-    has_recovery_point: bool,
-    /// A slice that needs other pictures.
-    has_inter_slice: bool,
+    /// Its first byte was seen, where [`PictureWatch`] does not look.
+    began: bool,
+    /// It needs no other one, by the same.
+    is_key: bool,
     /// Bytes of JPEG so far.
     jpeg_bytes: usize,
 }
@@ -56,11 +54,11 @@ impl VideoWatch {
         Self {
             codec,
             payload_type,
-            sets,
+            pictures: PictureWatch::new(codec, sets),
             frame_size: None,
             last_sequence: None,
-            unit: AccessUnit::default(),
-            has_key_frame: false,
+            unit: Arrival::default(),
+            has_other_key_frame: false,
             packets: 0,
             lost_packets: 0,
             rate: RateMeter::default(),
@@ -69,7 +67,7 @@ impl VideoWatch {
 
     /// A whole key frame came, with the parameter sets that it needs.
     pub fn has_key_frame(&self) -> bool {
-        self.has_key_frame
+        self.pictures.has_key_frame() || self.has_other_key_frame
     }
 
     /// Packets of this stream so far.
@@ -84,7 +82,7 @@ impl VideoWatch {
 
     /// The newest parameter sets, from the description or the stream.
     pub fn sets(&self) -> &ParameterSets {
-        &self.sets
+        self.pictures.sets()
     }
 
     /// Width and height by the frames themselves; H.264 and H.265 have it in their parameter sets.
@@ -109,7 +107,7 @@ impl VideoWatch {
         if packet.timestamp != self.unit.timestamp {
             self.end_unit(packet.timestamp);
         }
-        let pictures_before = self.unit.began;
+        let had_begun = self.has_begun();
         let was_understood = match self.codec {
             Codec::H264 => self.h264(packet.payload),
             Codec::H265 => self.h265(packet.payload),
@@ -122,11 +120,11 @@ impl VideoWatch {
             _ => self.jpeg(&packet),
         };
         self.unit.broken |= was_understood.is_none();
-        if self.unit.began && !pictures_before {
+        if self.has_begun() && !had_begun {
             self.rate.picture(packet.timestamp, at);
         }
         // Some cameras mark packets without any slice.
-        if packet.marker && self.unit.began {
+        if packet.marker && self.has_begun() {
             self.end_unit(packet.timestamp);
         }
     }
@@ -143,11 +141,11 @@ impl VideoWatch {
         self.end_unit(timestamp);
         for unit in units {
             match unit {
-                Some(unit) => self.nal(unit),
+                Some(unit) => self.pictures.unit(unit),
                 None => self.unit.broken = true,
             }
         }
-        if self.unit.began {
+        if self.has_begun() {
             self.rate.picture(timestamp, at);
         }
         self.end_unit(timestamp);
@@ -156,24 +154,28 @@ impl VideoWatch {
     /// The same for a codec whose frames are not looked into: their container says what is key.
     pub fn push_frame(&mut self, is_key: bool, timestamp: u32, at: Duration) {
         self.packets += 1;
-        self.has_key_frame |= is_key;
+        self.has_other_key_frame |= is_key;
         self.rate.picture(timestamp, at);
     }
 
     /// Takes a parameter set that came apart from the frames.
     pub fn keep_set(&mut self, unit: &[u8]) {
-        self.sets.keep(unit);
+        self.pictures.keep_set(unit);
     }
 
     fn end_unit(&mut self, next_timestamp: u32) {
-        let next = AccessUnit {
+        let next = Arrival {
             timestamp: next_timestamp,
-            ..AccessUnit::default()
+            ..Arrival::default()
         };
         let unit = std::mem::replace(&mut self.unit, next);
-        let is_whole = unit.began && !unit.open && !unit.broken;
-        let is_key = unit.has_key_slice || (unit.has_recovery_point && !unit.has_inter_slice);
-        self.has_key_frame |= is_whole && is_key && self.sets.is_complete();
+        let is_whole = !unit.open && !unit.broken;
+        self.has_other_key_frame |= unit.began && unit.is_key && is_whole;
+        self.pictures.end(is_whole);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.unit.began || self.pictures.has_begun()
     }
 
     /// RFC 6184 section 5. `None`: the payload makes no sense.
@@ -214,7 +216,7 @@ impl VideoWatch {
                 self.unit.broken = true;
                 return;
             };
-            self.nal(unit);
+            self.pictures.unit(unit);
             body = rest;
         }
     }
@@ -223,17 +225,17 @@ impl VideoWatch {
     fn fragment(&mut self, flags: u8, header: &[u8], body: &[u8]) {
         if flags & 0x80 != 0 {
             self.unit.open = true;
-            let kind = self.kind(header);
-            if self.is_slice(kind) {
-                self.slice(kind, body);
+            let kind = self.pictures.kind(header);
+            if self.pictures.is_slice(kind) {
+                self.pictures.slice(kind, body);
             } else {
                 // Some cameras put a whole Annex B stream into one "unit".
                 let mut units = annex_b_units(body).peekable();
                 let first = units.next().unwrap_or_default();
                 if units.peek().is_some() {
-                    self.nal(&[header, first].concat());
+                    self.pictures.unit(&[header, first].concat());
                 }
-                units.for_each(|unit| self.nal(unit));
+                units.for_each(|unit| self.pictures.unit(unit));
             }
         } else if !self.unit.open {
             // Its start was lost, or belongs to what came before we listened.
@@ -246,55 +248,10 @@ impl VideoWatch {
 
     fn single(&mut self, payload: &[u8]) {
         let has_start_code = payload.starts_with(&[0, 0, 1]) || payload.starts_with(&[0, 0, 0, 1]);
-        if !has_start_code && self.is_slice(self.kind(payload)) {
-            return self.nal(payload);
+        if !has_start_code && self.pictures.is_slice(self.pictures.kind(payload)) {
+            return self.pictures.unit(payload);
         }
-        annex_b_units(payload).for_each(|unit| self.nal(unit));
-    }
-
-    /// One NAL unit; of slices the beginning is enough.
-    fn nal(&mut self, unit: &[u8]) {
-        let kind = self.kind(unit);
-        let body = match self.codec {
-            Codec::H264 => unit.get(1..),
-            _ => unit.get(2..),
-        };
-        let Some(body) = body else { return };
-        if self.is_slice(kind) {
-            self.slice(kind, body);
-        } else if self.codec == Codec::H264 && kind == 6 {
-            self.unit.has_recovery_point |= has_recovery_point(body);
-        } else {
-            self.sets.keep(unit);
-        }
-    }
-
-    fn kind(&self, unit: &[u8]) -> u8 {
-        let header = unit.first().copied().unwrap_or_default();
-        match self.codec {
-            Codec::H264 => header & 0x1f,
-            _ => header >> 1 & 0x3f,
-        }
-    }
-
-    fn is_slice(&self, kind: u8) -> bool {
-        match self.codec {
-            Codec::H264 => matches!(kind, 1 | 2 | 5),
-            _ => matches!(kind, 0..=9 | 16..=21),
-        }
-    }
-
-    /// The start of a slice, behind the unit's header.
-    fn slice(&mut self, kind: u8, body: &[u8]) {
-        let first = body.first().copied().unwrap_or_default();
-        // `first_mb_in_slice` of 0 is the single bit 1; `first_slice_segment_in_pic_flag`.
-        self.unit.began |= first & 0x80 != 0;
-        let is_key = match self.codec {
-            Codec::H264 => kind == 5,
-            _ => matches!(kind, 16..=21),
-        };
-        self.unit.has_key_slice |= is_key;
-        self.unit.has_inter_slice |= !is_key && !is_intra_slice(body);
+        annex_b_units(payload).for_each(|unit| self.pictures.unit(unit));
     }
 
     /// Of the codecs whose packets name the first of a frame.
@@ -302,7 +259,7 @@ impl VideoWatch {
     fn piece(&mut self, piece: Option<vpx::Piece>) -> Option<()> {
         let piece = piece?;
         self.unit.began |= piece.begins;
-        self.unit.has_key_slice |= piece.is_key;
+        self.unit.is_key |= piece.is_key;
         self.frame_size = piece.size.or(self.frame_size);
         Some(())
     }
@@ -323,7 +280,7 @@ impl VideoWatch {
         let data = rest.get(header_bytes..)?;
         if offset == 0 {
             self.unit.began = true;
-            self.unit.has_key_slice = true;
+            self.unit.is_key = true;
             self.unit.jpeg_bytes = 0;
             let size = (u32::from(width) * 8, u32::from(height) * 8);
             let from_header = (size.0 > 0 && size.1 > 0).then_some(size);
@@ -335,38 +292,6 @@ impl VideoWatch {
         self.unit.jpeg_bytes += data.len();
         Some(())
     }
-}
-
-/// H.264 slices of type I or SI (H.264 section 7.3.3): behind `first_mb_in_slice`.
-fn is_intra_slice(body: &[u8]) -> bool {
-    let mut bits = Bits::new(body);
-    let _first_mb_in_slice = bits.exp_golomb();
-    matches!(bits.exp_golomb(), Some(2 | 4 | 7 | 9))
-}
-
-/// Payload type 6 among the messages of an H.264 SEI unit (H.264 annex D.1).
-fn has_recovery_point(mut body: &[u8]) -> bool {
-    const RECOVERY_POINT: usize = 6;
-    while body.len() > 2 {
-        let Some((kind, rest)) = sei_number(body) else {
-            return false;
-        };
-        if kind == RECOVERY_POINT {
-            return true;
-        }
-        let Some(rest) = sei_number(rest).and_then(|(length, rest)| rest.get(length..)) else {
-            return false;
-        };
-        body = rest;
-    }
-    false
-}
-
-/// Bytes of 255, then the rest.
-fn sei_number(body: &[u8]) -> Option<(usize, &[u8])> {
-    let full = body.iter().take_while(|b| **b == 255).count();
-    let last = usize::from(*body.get(full)?);
-    Some((full * 255 + last, body.get(full + 1..)?))
 }
 
 /// The size in the start-of-frame segment of a JPEG header that travels as an extension: for

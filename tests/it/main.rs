@@ -14,6 +14,7 @@ mod examples;
 mod faults;
 mod follow;
 mod health;
+mod hls;
 mod kill;
 mod layers;
 mod mqtt;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::film::collect;
 use super::flv::not_a_picture;
 use super::link::{Chunk, Link};
+use super::open::Session;
 use super::{Begun, Clock, short};
 use crate::model::{ErrorCode, ProbeError, Stage};
 use crate::probe::{Target, Transcript};
@@ -28,9 +29,15 @@ pub async fn fetch_jpeg(
     bytes_max: usize,
 ) -> Result<Bytes, ProbeError> {
     let clock = Clock::start(target);
-    let mut film = match super::begin(target, log, &clock).await? {
+    let mut session = Session::default();
+    let mut film = match super::begin(target, &mut session, log, &clock).await? {
         Begun::Film(film) => film,
         Begun::Flv(body) => return Err(not_a_picture(&body.url, log)),
+        Begun::Playlist(opened, _) => {
+            let device = opened.url.authority();
+            let text = format!("{device} answers with an HLS playlist, not with a picture");
+            return Err(log.error(ErrorCode::Protocol, text));
+        }
     };
     log.enter(Stage::FirstFrame);
     let mut picture = BytesMut::new();

@@ -17,6 +17,8 @@ pub(super) fn is_multipart(content_type: &str) -> bool {
 pub(super) enum Content {
     Pictures(Framing),
     Flv,
+    /// An HLS playlist.
+    Playlist,
 }
 
 /// How to read it, or the code and the sentence that tell what else it is.
@@ -35,7 +37,7 @@ pub(super) fn of_body(content_type: &str, head: &[u8]) -> Result<Content, (Error
     }
     let not_yet = |what: &str| format!("answers with {what}, which is not read here yet");
     if text.starts_with(b"#EXTM3U") {
-        return Err((ErrorCode::Protocol, not_yet("an HLS playlist")));
+        return Ok(Content::Playlist);
     }
     let not_a_picture = |what: &str| {
         let sentence = format!("answers with {what}, not with a picture");
@@ -106,6 +108,7 @@ mod tests {
             Ok(Content::Pictures(Framing::Parts))
         );
         assert_eq!(of_body("text/html", b"FLV\x01\x05"), Ok(Content::Flv));
+        assert_eq!(of_body("text/plain", b"#EXTM3U\n"), Ok(Content::Playlist));
         assert!(is_multipart("Multipart/x-mixed-replace;boundary=x"));
         assert!(!is_multipart("multi"));
     }
@@ -124,7 +127,6 @@ mod tests {
             ("text/xml", b"<?xml version", Protocol, "an XML text"),
             ("image/jpeg", b"{\"error\":1}", Protocol, "a JSON text"),
             ("text/plain", b"error: 5", Protocol, "a text"),
-            ("", b"#EXTM3U\n", Protocol, "an HLS playlist"),
             ("", b"\0\0\0\x18ftypisom", UnsupportedCodec, "MP4"),
             ("image/png", b"\x89PNG\r\n", UnsupportedCodec, "PNG"),
             (

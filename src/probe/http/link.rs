@@ -15,9 +15,10 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Clock, short};
-use crate::model::{CertificateFacts, ErrorCode, ProbeError};
+use crate::model::{CertificateFacts, ErrorCode, ProbeError, StreamUrl};
 use crate::probe::net::{self, Stream};
 use crate::probe::{Target, Transcript};
+use crate::wire::m3u8::ByteRange;
 
 /// Also the bound for all headers of an answer together.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
@@ -122,8 +123,31 @@ impl Link {
         log: &Transcript,
         until: Instant,
     ) -> Result<Answer, ProbeError> {
-        self.send(Method::GET, path, authorization, None, log, until)
-            .await
+        self.get_part(path, authorization, None, log, until).await
+    }
+
+    /// The same for a range of the resource's bytes; a device may answer with the whole all the same.
+    pub(in crate::probe) async fn get_part(
+        self,
+        path: &str,
+        authorization: Option<&str>,
+        range: Option<ByteRange>,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<Answer, ProbeError> {
+        let mut request = self.request(Method::GET, path, authorization, None, log)?;
+        if let Some(range) = range {
+            let text = format!("bytes={}-{}", range.offset, range.last());
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                request.headers_mut().insert(header::RANGE, value);
+            }
+        }
+        self.exchange(request, log, until).await
+    }
+
+    /// True for a connection to this URL's host and port, encrypted as its scheme says.
+    pub(in crate::probe) fn leads_to(&self, url: &StreamUrl) -> bool {
+        self.certificate.is_some() == url.scheme.is_tls() && self.authority == url.authority()
     }
 
     /// The same with a message to be posted.
@@ -174,13 +198,6 @@ impl Link {
             false => Poll::Ready(()),
         });
         timeout(CLOSE_GRACE, closing).await.is_err() && requests.is_ready()
-    }
-
-    /// True where this target's requests may go over it.
-    #[cfg(feature = "webrtc")]
-    pub(in crate::probe) fn leads_to(&self, target: &Target) -> bool {
-        self.authority == target.url.authority()
-            && self.certificate.is_some() == target.url.scheme.is_tls()
     }
 
     async fn exchange(
@@ -352,6 +369,16 @@ pub(in crate::probe) enum Chunk {
 impl Body {
     pub(in crate::probe) fn certificate(&self) -> Option<CertificateFacts> {
         self.link.certificate.clone()
+    }
+
+    /// The connection, for a next request once the body has ended.
+    pub(in crate::probe) fn into_link(self) -> Link {
+        self.link
+    }
+
+    /// True where the device marks the end of its answer, so that a missing one shows.
+    pub(in crate::probe) fn marks_its_end(&self) -> bool {
+        self.has_length
     }
 
     /// True where the device said at the start how long its answer is.

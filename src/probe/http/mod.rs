@@ -1,5 +1,5 @@
 //! Pictures over HTTP: MJPEG streams, JPEG snapshots and FLV, in clear and inside TLS. What comes counts,
-//! not the path that it was asked under.
+//! not the path that it was asked under. What turns out to be an HLS playlist goes on in [`super::hls`].
 //!
 //! Bodies are read as a stream; of a picture nothing is kept but its outline.
 
@@ -23,10 +23,10 @@ use bytes::Bytes;
 use self::film::{Film, read_head};
 use self::flv::FlvBody;
 use self::kind::Content;
-use self::open::Opened;
+use self::open::{Opened, Session};
 use super::flv::Screening;
 use super::net::{self, Connection};
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::{BoxFuture, Depth, Prober, Target, Transcript, hls};
 use crate::model::{
     AuthUse, Codec, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StreamUrl,
@@ -79,9 +79,14 @@ pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outco
             ..outcome(target, &target.url, log.elapsed_ms())
         });
     }
-    match begin(target, log, &clock).await? {
+    let mut session = Session::default();
+    match begin(target, &mut session, log, &clock).await? {
         Begun::Film(film) => prove_film(film, target, log, &clock).await,
         Begun::Flv(body) => prove_flv(body, target, log, &clock).await,
+        Begun::Playlist(opened, head) => {
+            let work = hls::probe_opened(*opened, head, session, target, log, &clock);
+            Box::pin(work).await
+        }
     }
 }
 
@@ -140,27 +145,33 @@ enum Begun {
     Film(Film),
     /// Its head says FLV; servers say so of streams that nobody sends, too.
     Flv(FlvBody),
+    /// An HLS playlist, and its first bytes.
+    Playlist(Box<Opened>, Bytes),
 }
 
-async fn begin(target: &Target, log: &mut Transcript, clock: &Clock) -> Result<Begun, ProbeError> {
-    let Opened {
-        url,
-        content_type,
-        mut body,
-    } = open::open(target, log, clock).await?;
+async fn begin(
+    target: &Target,
+    session: &mut Session,
+    log: &mut Transcript,
+    clock: &Clock,
+) -> Result<Begun, ProbeError> {
+    let mut opened = open::open(target, session, log, clock).await?;
     let until = clock.until(target.limits.first_packet);
-    let (content, head) = match kind::is_multipart(&content_type) {
+    let (content, head) = match kind::is_multipart(&opened.content_type) {
         true => (Content::Pictures(Framing::Parts), Bytes::new()),
         false => {
-            let head = read_head(&mut body, log, until).await?;
-            let content = kind::of_body(&content_type, &head)
-                .map_err(|(code, text)| log.error(code, format!("{} {text}", url.authority())))?;
+            let head = read_head(&mut opened.body, log, until).await?;
+            let content = kind::of_body(&opened.content_type, &head).map_err(|(code, text)| {
+                log.error(code, format!("{} {text}", opened.url.authority()))
+            })?;
             (content, head)
         }
     };
     let begun = match content {
-        Content::Flv => Begun::Flv(FlvBody::new(url, body, head)),
+        Content::Playlist => Begun::Playlist(Box::new(opened), head),
+        Content::Flv => Begun::Flv(FlvBody::new(opened.url, opened.body, head)),
         Content::Pictures(framing) => {
+            let Opened { url, body, .. } = opened;
             Begun::Film(Film::begin(url, body, framing, head, log, until).await?)
         }
     };

@@ -11,7 +11,8 @@ use crate::model::Credentials;
 use crate::probe::{Attempt, run};
 use crate::wire::jpeg::fixtures::picture;
 
-const DIGEST: &str = "WWW-Authenticate: Digest realm=\"cam\", nonce=\"n1\"\r\n";
+pub(in crate::probe) const DIGEST: &str =
+    "WWW-Authenticate: Digest realm=\"cam\", nonce=\"n1\"\r\n";
 
 /// One part of a multipart body.
 fn part(width: u16, height: u16) -> Vec<u8> {
@@ -39,10 +40,10 @@ fn snapshot() -> Vec<Step> {
     )
 }
 
-fn code(attempt: &Attempt) -> ErrorCode {
+pub(in crate::probe) fn code(attempt: &Attempt) -> ErrorCode {
     attempt.result.as_ref().unwrap_err().code
 }
 
-fn message(attempt: &Attempt) -> &str {
+pub(in crate::probe) fn message(attempt: &Attempt) -> &str {
     &attempt.result.as_ref().unwrap_err().message
 }

@@ -250,7 +250,7 @@ impl Open {
                 .map(Zeroizing::new),
             _ => None,
         };
-        let mut kept = self.link.take().filter(|l| l.leads_to(&self.target));
+        let mut kept = self.link.take().filter(|l| l.leads_to(&self.target.url));
         if let Some(link) = &mut kept
             && !link.stands().await
         {

@@ -1,8 +1,8 @@
 //! Where frames of AV1 begin, and what they say (RTP payload format for AV1, section 4; AV1 bitstream
 //! specification sections 5.3 to 5.9).
 
-use super::bits::Bits;
 use super::vpx::Piece;
+use crate::wire::bits::Bits;
 
 const SEQUENCE_HEADER: u8 = 1;
 const FRAME_HEADER: u8 = 3;

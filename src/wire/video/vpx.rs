@@ -1,7 +1,7 @@
 //! Where frames of VP8 and VP9 begin, and what their headers say (RFC 7741, RFC 9628; RFC 6386 section
 //! 9.1, VP9 bitstream specification section 6.2).
 
-use super::bits::Bits;
+use crate::wire::bits::Bits;
 
 /// What one packet shows of its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
