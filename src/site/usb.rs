@@ -7,30 +7,46 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Site, lock};
+use super::{Entry, Site, lock};
 use crate::discover::usb::{self, UsbCamera};
 use crate::model::{CameraId, ErrorCode, ProbeError, Scheme, Stage, StreamUrl};
+use crate::policy::lifecycle::Confirmed;
 use crate::sys::uevent::Listener;
 use crate::sys::v4l2;
 
 /// Where no event comes (containers), and for what may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// After an event: udev gives a new node to its group some time behind it.
+/// After an event: udev gives a new node its group and its names some time behind it.
 const SETTLE_STEP: Duration = Duration::from_millis(100);
-const SETTLE_STEPS: u32 = 30;
+const SETTLE_STEPS_MIN: u32 = 5;
+const SETTLE_STEPS_MAX: u32 = 30;
+
+/// A stored camera of this machine.
+#[derive(Debug)]
+struct Stored {
+    id: CameraId,
+    url: StreamUrl,
+    is_watched: bool,
+    is_online: bool,
+}
 
 /// Which cameras were plugged in at the last look.
 #[derive(Debug, Default)]
 struct Plugged(BTreeMap<CameraId, bool>);
 
 impl Plugged {
-    /// Cameras that came or went since the last look. One that is seen for the first time did neither.
-    fn take(&mut self, now: &[(CameraId, bool)]) -> Vec<CameraId> {
-        let has_changed = |(id, is_here): &&(CameraId, bool)| {
-            self.0.get(id).is_some_and(|before| before != is_here)
-        };
-        let changed = now.iter().filter(has_changed).map(|(id, _)| *id).collect();
-        self.0 = now.iter().copied().collect();
+    /// Cameras that came or went since the last look. Of one that is seen for the first time its health
+    /// tells where it was.
+    fn take(&mut self, stored: &[Stored], is_here: impl Fn(&StreamUrl) -> bool) -> Vec<CameraId> {
+        let before = std::mem::take(&mut self.0);
+        let mut changed = Vec::new();
+        for camera in stored {
+            let now = is_here(&camera.url);
+            if *before.get(&camera.id).unwrap_or(&camera.is_online) != now {
+                changed.push(camera.id);
+            }
+            self.0.insert(camera.id, now);
+        }
         changed
     }
 }
@@ -41,8 +57,8 @@ impl Site {
         let mut found = usb::list().await;
         let stored = self.stored_usb();
         for camera in &mut found {
-            let is_it = |(_, url): &&(CameraId, StreamUrl)| camera.node.is_called(&url.path);
-            camera.camera_id = stored.iter().find(is_it).map(|(id, _)| *id);
+            let is_it = |stored: &&Stored| camera.node.is_called(&stored.url.path);
+            camera.camera_id = stored.iter().find(is_it).map(|stored| stored.id);
         }
         found
     }
@@ -72,17 +88,20 @@ impl Site {
                     // The socket is unusable for now: the looks go on.
                     Err(_) => { looks.tick().await; }
                 },
-                _ = looks.tick() => self.look_at_usb(&mut plugged),
+                _ = looks.tick() => drop(self.look_at_usb(&mut plugged)),
                 () = self.stop.cancelled() => return,
             }
         }
     }
 
-    /// Looks at once, and until new nodes can be opened.
+    /// Looks at once, and until new nodes have their names and can be opened.
     async fn settle_usb(&self, plugged: &mut Plugged) {
-        for _ in 0..SETTLE_STEPS {
-            self.look_at_usb(plugged);
-            if v4l2::nodes().iter().all(v4l2::Node::is_open_to_us) {
+        for step in 0..SETTLE_STEPS_MAX {
+            if !self.look_at_usb(plugged) {
+                return;
+            }
+            let is_settled = || v4l2::nodes().iter().all(v4l2::Node::is_open_to_us);
+            if step >= SETTLE_STEPS_MIN && is_settled() {
                 return;
             }
             tokio::select! {
@@ -92,36 +111,38 @@ impl Site {
         }
     }
 
-    fn look_at_usb(&self, plugged: &mut Plugged) {
-        let stored = self.stored_usb();
+    /// False where no such camera is watched.
+    fn look_at_usb(&self, plugged: &mut Plugged) -> bool {
+        let mut stored = self.stored_usb();
+        stored.retain(|camera| camera.is_watched);
         if stored.is_empty() {
-            return;
+            return false;
         }
         let nodes = v4l2::nodes();
         let is_here = |url: &StreamUrl| {
             let mut open = nodes.iter().filter(|node| node.is_open_to_us());
             open.any(|node| node.is_called(&url.path))
         };
-        let now: Vec<(CameraId, bool)> =
-            stored.iter().map(|(id, url)| (*id, is_here(url))).collect();
-        for id in plugged.take(&now) {
+        for id in plugged.take(&stored, is_here) {
             if let Some(entry) = lock(&self.cameras).get_mut(&id) {
                 entry.watch.look_at_once();
             }
             self.replan(id);
         }
+        true
     }
 
-    /// Stored cameras of this machine that are watched, with their addresses.
-    fn stored_usb(&self) -> Vec<(CameraId, StreamUrl)> {
-        let cameras = lock(&self.cameras);
-        let watched = cameras.values().filter(|entry| entry.is_watched());
-        watched
-            .filter_map(|entry| {
-                let url = entry.camera.primary_stream_url.as_ref()?;
-                (url.scheme == Scheme::Usb).then(|| (entry.camera.id, url.clone()))
+    fn stored_usb(&self) -> Vec<Stored> {
+        let stored = |entry: &Entry| {
+            let url = entry.camera.primary_stream_url.as_ref()?;
+            (url.scheme == Scheme::Usb).then(|| Stored {
+                id: entry.camera.id,
+                url: url.clone(),
+                is_watched: entry.is_watched(),
+                is_online: entry.watch.confirmed == Confirmed::Up,
             })
-            .collect()
+        };
+        lock(&self.cameras).values().filter_map(stored).collect()
     }
 }
 
@@ -141,15 +162,27 @@ mod tests {
 
     #[test]
     fn only_changes_are_news() {
-        let (a, b) = (CameraId(1), CameraId(2));
+        let stored = |id, is_online| Stored {
+            id: CameraId(id),
+            url: StreamUrl::parse(&format!("usb:{id}")).unwrap().url,
+            is_watched: true,
+            is_online,
+        };
         let mut plugged = Plugged::default();
-        assert!(plugged.take(&[(a, true), (b, false)]).is_empty());
-        assert!(plugged.take(&[(a, true), (b, false)]).is_empty());
-        assert_eq!(plugged.take(&[(a, false), (b, false)]), [a]);
-        assert_eq!(plugged.take(&[(a, true), (b, true)]), [a, b]);
-        // Removed, and another one added.
-        assert!(plugged.take(&[(CameraId(3), true)]).is_empty());
-        assert!(plugged.take(&[(a, false), (CameraId(3), true)]).is_empty());
+        let mut look = |cameras: &[Stored], here: &[&str]| -> Vec<u32> {
+            let changed = plugged.take(cameras, |url| here.contains(&url.path.as_str()));
+            changed.into_iter().map(|id| id.0).collect()
+        };
+        let both = [stored(1, true), stored(2, false)];
+        assert!(look(&both, &["1"]).is_empty());
+        assert!(look(&both, &["1"]).is_empty());
+        assert_eq!(look(&both, &[]), [1]);
+        // Its health follows the check, not this look.
+        assert!(look(&both, &[]).is_empty());
+        assert_eq!(look(&both, &["1", "2"]), [1, 2]);
+        // Stored while the program runs, and gone before the next look.
+        assert_eq!(look(&[stored(3, true)], &[]), [3]);
+        assert_eq!(look(&[stored(4, false)], &["4"]), [4]);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::{Device, call};
 use crate::wire::v4l2::{self, Buffer, Layout};
@@ -15,6 +17,8 @@ use crate::wire::v4l2::{self, Buffer, Layout};
 const BUFFERS: u32 = 3;
 /// Drivers may give more.
 const BUFFERS_MAX: u32 = 8;
+/// v4l2loopback wakes nobody who began to wait while a picture was there: it is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// An uncompressed picture of 8K has 66 MB.
 const BUFFER_BYTES_MAX: u32 = 128 * 1024 * 1024;
 
@@ -130,9 +134,7 @@ impl Stream {
     /// `ENODEV`: unplugged. `EIO`: the device broke off.
     pub async fn frame<T>(&self, look: impl FnOnce(&Buffer, &[u8]) -> T) -> io::Result<T> {
         let io = self.io.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let buffer = io
-            .async_io(Interest::READABLE | Interest::ERROR, Capture::dequeue)
-            .await?;
+        let buffer = next_buffer(io).await?;
         let capture = io.get_ref();
         let map = capture.maps.get(buffer.index as usize);
         let map = map.ok_or(io::ErrorKind::InvalidData)?;
@@ -157,6 +159,19 @@ impl Drop for Stream {
     }
 }
 
+async fn next_buffer(io: &AsyncFd<Capture>) -> io::Result<Buffer> {
+    loop {
+        let woken = io.async_io(Interest::READABLE | Interest::ERROR, Capture::dequeue);
+        if let Ok(dequeued) = timeout(LOOK_EVERY, woken).await {
+            return dequeued;
+        }
+        match io.get_ref().dequeue() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            dequeued => return dequeued,
+        }
+    }
+}
+
 /// Memory of the driver, mapped for reading.
 #[derive(Debug)]
 struct Map {
@@ -174,17 +189,16 @@ impl Map {
         if length == 0 || length > BUFFER_BYTES_MAX {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidData)?;
         let length = length as usize;
         // SAFETY: a new mapping at an address that the kernel chooses; nothing else is touched.
         let start = unsafe {
-            libc::mmap(
+            libc::mmap64(
                 std::ptr::null_mut(),
                 length,
                 libc::PROT_READ,
                 libc::MAP_SHARED,
                 descriptor,
-                offset,
+                libc::off64_t::from(offset),
             )
         };
         if start == libc::MAP_FAILED {

@@ -5,7 +5,8 @@ cameras.py serve ADDRESS PORT       cameras: an SDP with parameter sets, and a k
 cameras.py add FROM TO              store cameras FROM to TO-1
 cameras.py online COUNT SECONDS     wait until that many are online; exit 1 if they are not
 cameras.py store URL                store one camera; prints its id
-cameras.py health ID WORD SECONDS   wait until that camera is `online` or `offline`; prints the milliseconds
+cameras.py health ID WORD SECONDS   wait until that camera is `online`, `offline`, or `proven` by a picture; prints the milliseconds
+cameras.py check ID                 check that camera now
 cameras.py remove ID
 cameras.py names                    names of the stored cameras, sorted
 cameras.py write FROM               store cameras without end; `ACK name` once one is acknowledged
@@ -111,7 +112,8 @@ def health(camera, wanted, seconds):
     while True:
         seen = json.loads(ask("GET", f"/api/health/cameras/{camera}")[1])
         state = seen["connection_health"]
-        if wanted == state or (wanted == "online" and state not in ("offline", "unknown")):
+        is_online = state not in ("offline", "unknown")
+        if {"online": is_online, "offline": state == "offline", "proven": is_online and seen["last_frame_at"]}[wanted]:
             return int((time.monotonic() - begin) * 1000)
         if time.monotonic() > begin + seconds:
             raise SystemExit(f"camera {camera} is {state}: {seen['last_error_message']}")
@@ -131,6 +133,8 @@ def main():
         print(store(arguments[0]))
     elif command == "health":
         print(health(arguments[0], arguments[1], float(arguments[2])))
+    elif command == "check":
+        print(ask("POST", f"/api/health/cameras/{arguments[0]}/check-now")[1].decode())
     elif command == "remove":
         ask("DELETE", f"/api/cameras/{arguments[0]}")
     elif command == "names":
