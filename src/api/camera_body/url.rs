@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use serde_json::Value;
+
 use crate::api::camera_body::{Rules, Said, Stored, said};
 use crate::api::strict::{Fields, parse_ip};
-use crate::model::{ParsedUrl, PasswordPart, StreamUrl};
+use crate::model::{ConnectionType, ParsedUrl, PasswordPart, StreamUrl};
 
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
@@ -56,8 +58,14 @@ pub(super) fn primary_url(
             new: None,
         },
     };
+    // It calls us: nothing is needed to reach it by.
+    let pushes = fields.raw("connection_type").and_then(Value::as_str)
+        == Some(ConnectionType::Webhook.as_str());
     let mut says = |name| fields.value(name).is_some();
-    if chosen.url.is_none() && ![PRIMARY, LEGACY, "ip_address"].into_iter().any(&mut says) {
+    if chosen.url.is_none()
+        && !pushes
+        && ![PRIMARY, LEGACY, "ip_address"].into_iter().any(&mut says)
+    {
         fields.error(
             PRIMARY,
             "is missing; an ip_address is enough too, the URL is then detected",
