@@ -39,10 +39,13 @@ impl FilterHandle {
 /// What is wrong, beginning with a verb. A bare word that is no level is one: it would silently
 /// switch everything else off.
 pub fn parse_filter(filter: &str) -> Result<Targets, String> {
-    // It warns of every odd parameter set, with each check of such a camera; a filter of its own wins.
+    // They warn of every odd parameter set or message, with each check of such a camera; a filter of
+    // their own wins.
     let mut targets = Targets::new()
         .with_default(LevelFilter::OFF)
-        .with_target("retina", LevelFilter::ERROR);
+        .with_target("retina", LevelFilter::ERROR)
+        .with_target("is", LevelFilter::ERROR)
+        .with_target("dimpl", LevelFilter::ERROR);
     for part in filter.split(',').map(str::trim) {
         let (target, level) = match part.split_once('=') {
             Some((target, level)) => (Some(target.trim()), level.trim()),

@@ -83,7 +83,7 @@ pub fn session(
 /// Session keys of one direction.
 enum Keys {
     Cm {
-        cipher: Box<Block>,
+        cipher: Block,
         authentication: hmac::Key,
         salt: [u8; 14],
     },
@@ -117,7 +117,7 @@ impl Keys {
                 let mut session_salt = [0; 14];
                 derive(&master, salt, labels + LABEL_SALT, &mut session_salt);
                 Some(Self::Cm {
-                    cipher: Box::new(Block::new(cipher_key)?),
+                    cipher: Block::new(cipher_key)?,
                     authentication: hmac::Key::new(
                         hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
                         &authentication[..],
@@ -158,15 +158,15 @@ fn derive(master: &Block, salt: &[u8], label: u8, out: &mut [u8]) {
 
 /// AES without a mode.
 enum Block {
-    Aes128(Aes128),
-    Aes256(Aes256),
+    Aes128(Box<Aes128>),
+    Aes256(Box<Aes256>),
 }
 
 impl Block {
     fn new(key: &[u8]) -> Option<Self> {
         match key.len() {
-            16 => Aes128::new_from_slice(key).ok().map(Self::Aes128),
-            32 => Aes256::new_from_slice(key).ok().map(Self::Aes256),
+            16 => Some(Self::Aes128(Box::new(Aes128::new_from_slice(key).ok()?))),
+            32 => Some(Self::Aes256(Box::new(Aes256::new_from_slice(key).ok()?))),
             _ => None,
         }
     }

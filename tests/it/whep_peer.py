@@ -1,6 +1,6 @@
 """A WHEP server on aiortc: its ICE, DTLS, SRTP and encoders, signalling by hand. Loopback only.
 
-usage: whep_peer.py [token]. Prints `port N`, then one line for each thing that happens.
+usage: whep_peer.py [token]. With a token, AES in counter mode is its only SRTP. Prints `port N`, then one line for each thing that happens.
 POST /h264, /vp8, /silent (a session without pictures); DELETE what Location names.
 """
 
@@ -12,13 +12,16 @@ import uuid
 import aioice.ice
 import av
 from aiohttp import web
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription, rtcdtlstransport
 from aiortc.mediastreams import MediaStreamTrack
 
 # aiortc offers no loopback addresses of its own accord.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 TOKEN = sys.argv[1] if len(sys.argv) > 1 else None
+if TOKEN:
+    # What every WebRTC has, and some have alone.
+    rtcdtlstransport.SRTP_PROFILES[:] = [rtcdtlstransport.SRTP_AES128_CM_SHA1_80]
 SIZES = {"h264": (640, 360), "vp8": (320, 240), "silent": (320, 240)}
 FPS = 15
 sessions = {}

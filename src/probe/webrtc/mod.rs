@@ -115,28 +115,26 @@ fn check_candidates(
     log: &Transcript,
 ) -> Result<(), ProbeError> {
     let host = target.url.authority();
-    if local.reachable(answer) == 0 {
-        let what = match (answer.candidates.first(), answer.other_candidates) {
-            (Some(candidate), _) => format!(
-                "only addresses of another family, such as {}",
-                candidate.address.ip()
-            ),
-            (None, 0) => "no address for media".to_owned(),
-            (None, _) => "only addresses for media over TCP or by name".to_owned(),
-        };
-        let text = format!("{host} names {what}; let it offer its LAN address over UDP");
-        return Err(log.error(ErrorCode::Unreachable, text));
+    let reachable = local.reachable(answer);
+    if reachable.iter().any(|a| target.networks.allows(*a)) {
+        return Ok(());
     }
-    let mut addresses = answer.candidates.iter().map(|c| c.address);
-    if !addresses.any(|address| target.networks.allows(address)) {
-        let first = answer.candidates.first().map(|c| c.address.to_string());
+    if let Some(address) = reachable.first() {
         let text = format!(
-            "{host} names {} for media, which is not in security.allowed_networks; nothing was sent there",
-            first.unwrap_or_default()
+            "{host} names {address} for media, which is not in security.allowed_networks; nothing was sent there"
         );
         return Err(log.error(ErrorCode::Internal, text));
     }
-    Ok(())
+    let what = match (answer.candidates.first(), answer.other_candidates) {
+        (Some(candidate), _) => format!(
+            "only addresses of another family, such as {}",
+            candidate.address.ip()
+        ),
+        (None, 0) => "no address for media".to_owned(),
+        (None, _) => "only addresses for media over TCP or by name".to_owned(),
+    };
+    let text = format!("{host} names {what}; let it offer its LAN address over UDP");
+    Err(log.error(ErrorCode::Unreachable, text))
 }
 
 #[cfg(test)]

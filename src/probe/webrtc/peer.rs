@@ -75,11 +75,18 @@ impl Local {
         candidate.map_err(|_| format!("{} is no address for media", self.address))
     }
 
+    /// Our own address that was told, without the port.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
     /// Addresses of an answer that can be tried from here.
-    pub(super) fn reachable(&self, answer: &Answer) -> usize {
-        let is_v4 = self.address.is_ipv4();
+    pub(super) fn reachable(&self, answer: &Answer) -> Vec<SocketAddr> {
         let candidates = answer.candidates.iter();
-        candidates.filter(|c| c.address.is_ipv4() == is_v4).count()
+        let scoped = candidates.map(|c| scoped(c.address, self.address));
+        scoped
+            .filter(|theirs| theirs.is_ipv4() == self.address.is_ipv4())
+            .collect()
     }
 
     /// Takes the answer; nothing is sent yet. Candidates that are not allowed are left out.
@@ -290,13 +297,12 @@ impl Peer {
 
     /// Whatever ICE and DTLS have to say and to send.
     async fn work(&mut self) -> Result<(), PeerError> {
+        let mut has_found_way = false;
         while let Some(event) = self.ice.poll_event() {
             match event {
                 IceAgentEvent::NominatedSend { destination, .. } => {
-                    if self.remote.replace(destination).is_none() {
-                        let now = std::time::Instant::now();
-                        self.dtls.handle_timeout(now).map_err(dtls_error)?;
-                    }
+                    let is_first = self.remote.replace(destination).is_none();
+                    has_found_way |= is_first;
                 }
                 IceAgentEvent::IceConnectionStateChange(IceConnectionState::Disconnected)
                     if self.remote.is_some() =>
@@ -305,6 +311,10 @@ impl Peer {
                 }
                 _ => {}
             }
+        }
+        if has_found_way {
+            let now = std::time::Instant::now();
+            self.dtls.handle_timeout(now).map_err(dtls_error)?;
         }
         while let Some(transmit) = self.ice.poll_transmit() {
             let to = transmit.destination;

@@ -152,6 +152,20 @@ async fn an_answer_describes_and_is_given_back_at_once() {
     assert!(fake.lines().is_empty());
 }
 
+/// As go2rtc answers, and Frigate in front of it.
+#[tokio::test]
+async fn without_a_location_there_is_nothing_to_delete() {
+    let fake = whep(http(
+        "201 Created",
+        "Content-Type: application/sdp\r\n",
+        &answer(""),
+    ));
+    let mut target = fake.target(Depth::Answer);
+    target.url.path = "/api/webrtc?src=cam".to_owned();
+    assert!(run(&target).await.result.is_ok());
+    assert_eq!(fake.lines(), ["POST /api/webrtc?src=cam HTTP/1.1"]);
+}
+
 #[tokio::test]
 async fn statuses_have_their_codes() {
     for (status, code, word) in [
@@ -220,6 +234,22 @@ async fn a_token_is_sent_once_and_only_where_it_may_be_seen() {
     assert_eq!(failure(&refused).0, ErrorCode::AuthFailed);
     assert_eq!(refused.auth, AuthUse::Refused);
     assert_eq!(fake.lines().len(), 2);
+}
+
+/// RFC 9725 section 4.5: the same request again, at the other place.
+#[tokio::test]
+async fn an_offer_follows_a_redirect() {
+    let fake = Fake::start(|line, _| match line {
+        "POST /whep/cam" => http("307 Temporary Redirect", "Location: /other/cam\r\n", ""),
+        "POST /other/cam" => created(&answer("")).replace("/session/7", "7"),
+        _ => http("200 OK", "", ""),
+    });
+    let outcome = run(&fake.target(Depth::Answer)).await.result.unwrap();
+    assert_eq!(
+        outcome.url.to_string(),
+        format!("whep+http://{}/other/cam", fake.address)
+    );
+    assert_eq!(fake.lines().last().unwrap(), "DELETE /other/7 HTTP/1.1");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::wire::webrtc::{self, ANSWER_BYTES_MAX, Answer, AnswerError};
 
 const SDP: &str = "application/sdp";
 /// The DELETE, with a connection of its own where the first one is gone.
-const TEAR_DOWN_LIMIT: Duration = Duration::from_secs(2);
+const TEAR_DOWN_LIMIT: Duration = Duration::from_millis(1500);
 
 /// An offer that was taken, its answer still on the wire.
 pub(super) struct Opened {
@@ -60,12 +60,16 @@ pub(super) async fn open(
     log: &mut Transcript,
     clock: &Clock,
 ) -> Result<(Session, Opened), ProbeError> {
-    let mut local = None;
+    let mut local: Option<Local> = None;
     let mut offer = |link: &Link| {
         let towards = link.local.ok_or("the connection has no address")?;
-        let fresh = Local::bind(towards)?;
-        let body = Bytes::from(fresh.offer()?);
-        local = Some(fresh);
+        // The same offer again, behind a challenge.
+        let made = match local.take().filter(|l| l.ip() == towards.ip()) {
+            Some(made) => made,
+            None => Local::bind(towards)?,
+        };
+        let body = Bytes::from(made.offer()?);
+        local = Some(made);
         Ok(Message {
             content_type: SDP.to_owned(),
             body,
