@@ -26,7 +26,10 @@ pub enum Of {
     Camera,
 }
 
-const CAMERA_BODY: &[(&str, &str)] = &[("...", "fields of a camera as in POST /api/cameras; passwords sealed")];
+const CAMERA_BODY: &[(&str, &str)] = &[(
+    "...",
+    "fields of a camera as in POST /api/cameras; passwords sealed",
+)];
 
 /// Every command that can be carried out. What may be asked stands in `mqtt.allowed_commands`.
 #[rustfmt::skip]
@@ -53,7 +56,11 @@ impl Type {
 
     /// What stands on `cmd/<type>`.
     pub fn capability(&self) -> Value {
-        let params: Map<_, _> = self.params.iter().map(|(name, words)| ((*name).to_owned(), json!(words))).collect();
+        let params: Map<_, _> = self
+            .params
+            .iter()
+            .map(|(name, words)| ((*name).to_owned(), json!(words)))
+            .collect();
         let of = match self.of {
             Of::Gateway => "gateway",
             Of::Camera => "camera",
@@ -270,11 +277,13 @@ fn has_login(text: &str) -> bool {
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let login = authority.rsplit_once('@').map(|(login, _)| login);
-    login.and_then(|l| l.split_once(':')).is_some_and(|(_, secret)| !matches!(secret, "" | "***"))
+    login
+        .and_then(|l| l.split_once(':'))
+        .is_some_and(|(_, secret)| !matches!(secret, "" | "***"))
 }
 
 /// `executing`
-pub fn executing(progress: u8) -> String {
+pub fn executing(progress: u32) -> String {
     json!({"status": "executing", "progress": progress}).to_string()
 }
 
@@ -315,13 +324,23 @@ mod tests {
         let init = json!({"status": "init"});
         assert_eq!(refused("check_now", CAMERA, init.clone()), "check_now");
         assert_eq!(refused("chek_now", CAMERA, init.clone()), "unknown_command");
-        assert_eq!(refused("restart", Subject::Gateway, init.clone()), "not_allowed");
-        assert_eq!(refused("check_now", Subject::Gateway, init.clone()), "wrong_place");
+        assert_eq!(
+            refused("restart", Subject::Gateway, init.clone()),
+            "not_allowed"
+        );
+        assert_eq!(
+            refused("check_now", Subject::Gateway, init.clone()),
+            "wrong_place"
+        );
         assert_eq!(refused("scan", CAMERA, init), "wrong_place");
         let late = json!({"status": "init", "expires_at": "2027-01-15T00:00:00Z"});
         assert_eq!(refused("scan", Subject::Gateway, late), "expired");
-        let clear = json!({"status": "init", "params": {"ip_address": "10.0.0.1", "password": "x"}});
-        assert_eq!(refused("camera_add", Subject::Gateway, clear), "plaintext_secret");
+        let clear =
+            json!({"status": "init", "params": {"ip_address": "10.0.0.1", "password": "x"}});
+        assert_eq!(
+            refused("camera_add", Subject::Gateway, clear),
+            "plaintext_secret"
+        );
     }
 
     #[test]
@@ -361,14 +380,20 @@ mod tests {
             ("{\"status\":\"init\",\"expires\":1}", "expires_at"),
             ("{\"status\":\"init\",\"expires_at\":1}", "2027"),
             ("{\"status\":\"init\",\"params\":[]}", "params"),
-            ("{\"status\":\"init\",\"selector\":{\"labels\":{\"a\":1}}}", "selector"),
+            (
+                "{\"status\":\"init\",\"selector\":{\"labels\":{\"a\":1}}}",
+                "selector",
+            ),
         ] {
             let refusal = read(body.as_bytes()).unwrap_err();
             assert_eq!(refusal.code, "malformed");
             assert!(refusal.reason.contains(word), "{body}: {}", refusal.reason);
         }
         assert_eq!(read(b""), Ok(Said::Over));
-        assert_eq!(read(b"{\"status\":\"successful\",\"result\":1}"), Ok(Said::Over));
+        assert_eq!(
+            read(b"{\"status\":\"successful\",\"result\":1}"),
+            Ok(Said::Over)
+        );
         assert_eq!(read(executing(3).as_bytes()), Ok(Said::Executing));
     }
 
@@ -382,7 +407,9 @@ mod tests {
         assert!(fits(json!({})) && fits(json!({"site": "Mill"})));
         assert!(fits(json!({"labels": {"region": "north"}})));
         assert!(!fits(json!({"site": "Yard"})));
-        assert!(!fits(json!({"site": "Mill", "labels": {"region": "south"}})));
+        assert!(!fits(
+            json!({"site": "Mill", "labels": {"region": "south"}})
+        ));
     }
 
     proptest! {
