@@ -11,6 +11,7 @@ const WAITING_MAX: usize = 8;
 /// `GET /api/config`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConfigView {
+    pub gateway_id: String,
     /// `{"section": {"key": value}}`, the shape of a change.
     pub config: Value,
     /// `{"section.key": {"layer", "place"}}`

@@ -22,7 +22,7 @@ use crate::config::{self, Config, ConfigErrors, LoopbackScope};
 use crate::control::{Control, ControlError, Order};
 use crate::discover::pace::Rates;
 use crate::exit::Exit;
-use crate::model::{Event, EventKind, HourRollup};
+use crate::model::{Event, EventKind, HourRollup, Secret};
 use crate::policy::backoff::Backoff;
 use crate::policy::ledger::Ledger;
 use crate::policy::lifecycle::Watch;
@@ -92,6 +92,8 @@ pub enum DaemonError {
     Log(String),
     #[error("{0}")]
     Tls(#[from] TlsError),
+    #[error("the system gives no random numbers: a key cannot be made")]
+    Random,
     #[error("a change of the settings was taken back, and a restart makes what was before it hold")]
     Reverted,
     #[error("a part of the daemon broke off (see the log before this line); a restart helps")]
@@ -112,9 +114,11 @@ impl DaemonError {
                 StoreError::Newer { .. } | StoreError::Corrupt { .. } | StoreError::VaultKey { .. },
             ) => Exit::CorruptStore,
             Self::Store(StoreError::InUse { .. }) | Self::Reverted => Exit::Temporary,
-            Self::Store(_) | Self::Listen { .. } | Self::Signals(_) | Self::PartEnded => {
-                Exit::Unavailable
-            }
+            Self::Random
+            | Self::Store(_)
+            | Self::Listen { .. }
+            | Self::Signals(_)
+            | Self::PartEnded => Exit::Unavailable,
         }
     }
 }
@@ -142,6 +146,8 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         new_store: options.new_store,
         ..OpenOptions::new(&dir)
     })?;
+    let sealing = sealing_key(&store, loaded.outside.sealing_key.take()).await?;
+    let remembered = loaded.outside.commands.take();
     let mut settings = stored_settings(&options, &mut loaded, &log)?;
     let config = settings.running.config.clone();
     let store = store.with_retention(
@@ -193,6 +199,12 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         let (change, settings) = watch::channel(Arc::new(mqtt_settings(&settings)));
         let reporter = mqtt::Reporter::new(mqtt::Parts {
             site: site.clone(),
+            commands: mqtt::commands::Commands::new(
+                context.clone(),
+                gateway.clone(),
+                sealing,
+                remembered.as_deref(),
+            ),
             gateway: gateway.clone(),
             state_dir: dir.clone(),
             settings,
@@ -373,7 +385,12 @@ fn stored_settings(
 ) -> Result<settings::Settings, DaemonError> {
     let outside = std::mem::take(&mut loaded.outside);
     let stored = std::mem::take(&mut loaded.settings);
-    let mut settings = settings::Settings::new(options.clone(), stored, outside.broker_password)?;
+    let mut settings = settings::Settings::new(
+        loaded.gateway_id.clone(),
+        options.clone(),
+        stored,
+        outside.broker_password,
+    )?;
     settings.resume(outside.trial, outside.broker_password_before);
     for wrong in &settings.running.set_aside {
         tracing::warn!("a stored setting is left out: {wrong}");
@@ -626,6 +643,20 @@ fn server_settings(config: &Config) -> api::ServerSettings {
         metrics_public: config.server.metrics_public,
         hostname: hostname(),
     }
+}
+
+/// The key that secrets are sealed for; made at the first start.
+async fn sealing_key(
+    store: &Store,
+    stored: Option<Secret>,
+) -> Result<mqtt::sealed::SealingKey, DaemonError> {
+    use mqtt::sealed::SealingKey;
+    if let Some(key) = stored.as_ref().and_then(SealingKey::of) {
+        return Ok(key);
+    }
+    let key = SealingKey::make().ok_or(DaemonError::Random)?;
+    store.put_sealing_key(&key.to_secret()).await?;
+    Ok(key)
 }
 
 /// What the reporter takes from the configuration.

@@ -9,6 +9,7 @@ mod doctor;
 mod fingerprint;
 mod health;
 mod logins;
+mod mqtt;
 mod probe;
 mod ptz;
 mod reset_identity;
@@ -70,6 +71,8 @@ enum Command {
     Events(health::EventsArgs),
     /// Make, list and revoke tokens of the API.
     Token(token::TokenArgs),
+    /// Report to an MQTT broker.
+    Mqtt(mqtt::MqttArgs),
     /// Check or print the configuration.
     Config(ConfigArgs),
     /// Show how the API's certificate is recognised.
@@ -235,6 +238,7 @@ pub fn main() -> ExitCode {
         Command::Health(args) => one_shot(health::health(&args)),
         Command::Events(args) => one_shot(health::events(&args)),
         Command::Token(args) => one_shot(token::run(&args)),
+        Command::Mqtt(args) => one_shot(mqtt::run(&args)),
         Command::Config(args) => config::run(&args.command),
         Command::Fingerprint(args) => fingerprint::run(&args),
         Command::Doctor(args) => doctor::run(&args),

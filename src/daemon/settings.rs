@@ -24,6 +24,7 @@ const BEFORE_THE_STORE: &str = "security.vault_key_file";
 /// The configuration that runs, and where it comes from.
 #[derive(Debug)]
 pub struct Settings {
+    gateway_id: String,
     options: Options,
     pub running: Loaded,
     /// What ran at the start: the rest waits for the next one.
@@ -75,6 +76,7 @@ impl Settings {
     /// # Errors
     /// Mistakes in the other sources; wrong stored settings are left out.
     pub fn new(
+        gateway_id: String,
         options: Options,
         stored: Map<String, Value>,
         password: Option<Secret>,
@@ -82,6 +84,7 @@ impl Settings {
         let running = load(&options, stored.clone())?;
         Ok(Self {
             at_start: running.clone(),
+            gateway_id,
             options,
             running,
             stored,
@@ -274,6 +277,7 @@ impl Settings {
             origins.insert(key.path.to_owned(), origin);
         }
         ConfigView {
+            gateway_id: self.gateway_id.clone(),
             config: Value::Object(sections),
             origins: Value::Object(origins),
             at_next_start: self.waiting(),

@@ -45,7 +45,7 @@ pub struct Options {
     pub username: String,
     pub password: Option<Secret>,
     /// The will: this topic says `offline`, retained.
-    pub status_topic: String,
+    pub status_topic: Option<String>,
     /// Number of the session, a user property of the will and of `status`.
     pub session: u64,
 }
@@ -55,6 +55,7 @@ pub struct Options {
 pub enum Content {
     Json,
     Text,
+    Jpeg,
 }
 
 /// One message, QoS 1.
@@ -181,13 +182,15 @@ fn open5(options: &Options) -> (Client, Link) {
         response_topic: None,
         correlation_data: None,
     };
-    with.set_last_will(packets5::LastWill::new(
-        &options.status_topic,
-        super::payloads::OFFLINE,
-        QoS5::AtLeastOnce,
-        true,
-        Some(properties),
-    ));
+    if let Some(topic) = &options.status_topic {
+        with.set_last_will(packets5::LastWill::new(
+            topic,
+            super::payloads::OFFLINE,
+            QoS5::AtLeastOnce,
+            true,
+            Some(properties),
+        ));
+    }
     let (client, link) = v5::AsyncClient::new(with, QUEUE);
     (
         Client::V5(client, options.session),
@@ -208,12 +211,14 @@ fn open4(options: &Options) -> (Client, Link) {
     if let Some(password) = &options.password {
         with.set_credentials(&options.username, password.expose());
     }
-    with.set_last_will(rumqttc::LastWill::new(
-        &options.status_topic,
-        super::payloads::OFFLINE,
-        QoS::AtLeastOnce,
-        true,
-    ));
+    if let Some(topic) = &options.status_topic {
+        with.set_last_will(rumqttc::LastWill::new(
+            topic,
+            super::payloads::OFFLINE,
+            QoS::AtLeastOnce,
+            true,
+        ));
+    }
     let (client, mut link) = rumqttc::AsyncClient::new(with, QUEUE);
     link.set_network_options(network());
     (Client::V4(client), Link::V4(Box::new(link)))
@@ -241,6 +246,7 @@ impl Client {
                         let schema = super::payloads::SCHEMA.to_string();
                         properties.user_properties = vec![("schema".to_owned(), schema)];
                     }
+                    Content::Jpeg => properties.content_type = Some("image/jpeg".to_owned()),
                     Content::Text => properties.user_properties = session_property(*session),
                 }
                 let qos = QoS5::AtLeastOnce;

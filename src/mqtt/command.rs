@@ -283,7 +283,7 @@ fn has_login(text: &str) -> bool {
 }
 
 /// `executing`
-pub fn executing(progress: u8) -> String {
+pub fn executing(progress: u32) -> String {
     json!({"status": "executing", "progress": progress}).to_string()
 }
 

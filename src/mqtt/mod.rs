@@ -8,14 +8,17 @@
 //! are never queued: the session keeps the names of what changed and reads the newest. Events wait in
 //! the store until the broker has taken them.
 
+pub mod check;
 pub mod client;
 pub mod command;
+pub mod commands;
 pub mod dial;
 pub mod discovery;
 mod outbox;
 pub mod payloads;
 mod published;
 mod report;
+pub mod sealed;
 mod session;
 pub mod slug;
 pub mod topics;
@@ -71,6 +74,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Parts {
     pub site: Arc<Site>,
+    pub commands: Arc<commands::Commands>,
     /// The gateway's id.
     pub gateway: String,
     /// Where the disk is measured.

@@ -191,6 +191,8 @@ pub struct GatewayInfo<'a> {
     pub cameras: usize,
     /// Commands that are taken.
     pub capabilities: &'a [String],
+    /// For whom secrets in commands are sealed, base64 (X25519).
+    pub sealing_key: &'a str,
 }
 
 /// `health` of the gateway.

@@ -10,7 +10,7 @@ use super::topics::{Subject, Topics};
 use crate::store::{Store, StoreError};
 
 /// Retained topics below a camera.
-pub const CAMERA_LEAVES: [&str; 4] = ["state", "availability", "info", "alarm/offline"];
+pub const CAMERA_LEAVES: [&str; 5] = ["state", "availability", "info", "alarm/offline", "snapshot"];
 
 /// The trees that hold retained messages of ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Published {
     gateway: String,
     /// Discovery documents are there too.
     announced: bool,
+    /// Commands whose capability is declared.
+    #[serde(default)]
+    commands: BTreeSet<String>,
     cameras: BTreeSet<Uuid>,
 }
 
@@ -50,6 +53,11 @@ impl Published {
         if !self.base.is_empty() && old != *topics {
             if old.root() != topics.root() {
                 stale.extend(["status", "info", "health", "cams"].map(|leaf| old.own(leaf)));
+                stale.extend(
+                    self.commands
+                        .iter()
+                        .map(|name| old.own(&format!("cmd/{name}"))),
+                );
                 for uid in &self.cameras {
                     stale.extend(CAMERA_LEAVES.map(|leaf| old.camera(*uid, leaf)));
                 }
@@ -64,9 +72,17 @@ impl Published {
             prefix: prefix.to_owned(),
             gateway: topics.gateway().to_owned(),
             announced: announce,
+            commands: std::mem::take(&mut self.commands),
             cameras: std::mem::take(&mut self.cameras),
         };
         stale
+    }
+
+    /// Declares these commands from now on; returns those that were declared and are no more.
+    pub fn declare(&mut self, commands: BTreeSet<String>) -> Vec<String> {
+        let gone = self.commands.difference(&commands).cloned().collect();
+        self.commands = commands;
+        gone
     }
 
     fn announced_topics(&self, topics: &Topics, stale: &mut Vec<String>) {
@@ -150,6 +166,9 @@ mod tests {
         published.add([UID, Uuid::from_u128(8)]);
         assert_eq!(published.without(&[UID]), [Uuid::from_u128(8)]);
         let topics = Topics::new("ohmvision", "homeassistant", "gw-1");
-        assert_eq!(topics_of_camera(&topics, UID, true).len(), 5);
+        assert_eq!(
+            topics_of_camera(&topics, UID, true).len(),
+            1 + CAMERA_LEAVES.len()
+        );
     }
 }

@@ -13,6 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::client::{self, Client, Happening, IN_FLIGHT_MAX, Link, LinkError, Message};
+use super::command::Type;
+use super::commands::Asked;
 use super::outbox::Outbox;
 use super::payloads::{self, OFFLINE, ONLINE};
 use super::published::{Published, topics_of_camera};
@@ -145,7 +147,7 @@ async fn open(
             name => name.to_owned(),
         },
         password,
-        status_topic: topics.status(),
+        status_topic: Some(topics.status()),
         session: number,
     });
     let (link, bytes_max) = welcome(link, &reporter.parts.gateway, way.peer).await?;
@@ -240,6 +242,12 @@ impl Session<'_> {
             all.save(parts.site.store()).await?;
         }
         self.published.add(known);
+        let declared = self.settings.mqtt.allowed_commands.iter();
+        let declared = declared.filter(|name| Type::find(name).is_some());
+        for name in self.published.declare(declared.cloned().collect()) {
+            self.ready
+                .push_back(empty(self.topics.own(&format!("cmd/{name}"))));
+        }
         self.is_saved = self.published == all;
         self.tell_all();
         Ok(())
@@ -252,6 +260,17 @@ impl Session<'_> {
         self.ready.push_back(text(self.topics.status(), ONLINE));
         self.ready.push_back(self.info());
         self.ready.push_back(self.health());
+        for kind in self
+            .settings
+            .mqtt
+            .allowed_commands
+            .iter()
+            .filter_map(|name| Type::find(name))
+        {
+            let topic = self.topics.own(&format!("cmd/{}", kind.name));
+            self.ready
+                .push_back(retained(topic, kind.capability().to_string()));
+        }
         self.health_at = Instant::now() + HEALTH_EVERY;
         self.cams_changed = true;
         self.cams_at = Instant::now();
@@ -277,6 +296,7 @@ impl Session<'_> {
             started_at: self.reporter.started_at,
             cameras: self.reporter.parts.site.camera_ids().len(),
             capabilities: &self.settings.mqtt.allowed_commands,
+            sealing_key: &self.reporter.parts.commands.sealing_key(),
         };
         retained(self.topics.own("info"), super::report::json(&info))
     }
@@ -324,6 +344,7 @@ impl Session<'_> {
                     parts.mark.touch();
                     self.repeat();
                 }
+                () = parts.commands.news() => {}
                 () = again => self.tell_all(),
                 _ = changes.changed() => return End::Reconfigured,
                 () = parts.stop.cancelled() => return End::Stopped,
@@ -348,7 +369,8 @@ impl Session<'_> {
         let reporter = self.reporter;
         let site = &reporter.parts.site;
         while self.handed.len() + self.in_flight.len() < IN_FLIGHT_MAX {
-            if let Some(message) = self.ready.pop_front() {
+            let commands = &reporter.parts.commands;
+            if let Some(message) = self.ready.pop_front().or_else(|| commands.take_reply()) {
                 self.send(message, Kind::Plain);
             } else if let Some(id) = site.take_changed().or_else(|| self.due.pop_first()) {
                 self.camera(id).await?;
@@ -522,7 +544,27 @@ impl Session<'_> {
     }
 
     fn received(&mut self, topic: &str, payload: &[u8], is_retained: bool) {
+        let commands = &self.reporter.parts.commands;
+        let asked = |subject, kind, id, is_fleet| Asked {
+            subject,
+            kind,
+            id,
+            is_fleet,
+            is_retained,
+        };
         match self.topics.read(topic) {
+            Some(Incoming::Command { subject, kind, id }) => {
+                let asked = asked(subject, kind, id, false);
+                commands.received(&self.topics, &self.settings, asked, payload);
+            }
+            Some(Incoming::Fleet { kind, id }) => {
+                let asked = asked(Subject::Gateway, kind, id, true);
+                commands.received(&self.topics, &self.settings, asked, payload);
+            }
+            // A press that waited on the broker is none.
+            Some(Incoming::Set { subject, key }) if !is_retained => {
+                commands.pressed(&self.topics, &self.settings, subject, key, payload);
+            }
             Some(Incoming::HomeAssistant) if payload == ONLINE.as_bytes() && !is_retained => {
                 // Not all gateways of a site in the same instant.
                 self.again_at = Some(Instant::now() + Duration::from_secs_f64(1.0 + 4.0 * dice()));

@@ -548,8 +548,7 @@ fn tokens() -> Vec<Operation> {
             "reloadConfig",
             "Reads file and environment again.",
         )
-        .json("Configuration")
-        .errors(&[422]),
+        .json("Configuration"),
         get("/api/tokens", "listTokens", "Tokens without their secrets.").json("TokenList"),
         post("/api/tokens", "createToken", "Makes a token.")
             .body("TokenRequest", vec![token])
