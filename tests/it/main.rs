@@ -16,6 +16,7 @@ mod follow;
 mod health;
 mod kill;
 mod layers;
+mod rtmp;
 mod scan;
 mod scan_events;
 mod site;

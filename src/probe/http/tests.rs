@@ -1,4 +1,5 @@
 mod fake;
+mod flv;
 mod hostile;
 mod login;
 mod media;

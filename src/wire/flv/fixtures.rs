@@ -73,4 +73,3 @@ pub(crate) fn file(tags: &[(u8, u32, &[u8])]) -> Vec<u8> {
     }
     out
 }
-
