@@ -176,6 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn rtmp_and_flv_of_the_maker_are_tried_behind_rtsp() {
+        let urls = plan(Some("reolink"), &[80, 443, 554, 1935]);
+        let place = |start: &str| urls.iter().position(|u| u.starts_with(start));
+        let rtsp = place("rtsp://10.0.0.9:554/Preview_01_main").unwrap();
+        let rtmp = place("rtmp://10.0.0.9/bcs/channel0_main.bcs?").unwrap();
+        assert!(rtsp < rtmp, "{urls:?}");
+        for flv in ["http://10.0.0.9/flv?", "https://10.0.0.9/flv?"] {
+            assert!(place(flv).is_some(), "{flv}: {urls:?}");
+        }
+        assert_eq!(port_kind(1935), PortKind::Rtmp);
+    }
+
+    #[test]
     fn given_ports_replace_the_usual_ones() {
         assert_eq!(ports(&[9554], None), [9554]);
         let usual = ports(&[], None);

@@ -682,6 +682,24 @@ mod tests {
     }
 
     #[test]
+    fn web_addresses_say_what_they_hold() {
+        use ConnectionType::{Hls, HttpMjpeg, Https, Rtmp};
+        for (text, want) in [
+            ("http://h/live/cam1.flv", Rtmp),
+            (
+                "https://h/flv?port=1935&app=bcs&stream=channel0_main.bcs",
+                Rtmp,
+            ),
+            ("rtmps://h/live/cam1", Rtmp),
+            ("http://h/flvx", HttpMjpeg),
+            ("https://h/video?x=.flv", Https),
+            ("http://h/live/cam1.M3U8?token=1", Hls),
+        ] {
+            assert_eq!(parse(text).url.connection_type(), want, "{text}");
+        }
+    }
+
+    #[test]
     fn special_characters_work_raw_and_encoded() {
         let login = Credentials::new("admin", "p@ss:w/rd?#%");
         let raw = parse("rtsp://admin:p@ss:w/rd?#%@10.0.0.1/live");

@@ -21,6 +21,7 @@ mod mqtt;
 mod nvr;
 mod ptz;
 mod routed;
+mod rtmp;
 mod scan;
 mod scan_events;
 mod site;

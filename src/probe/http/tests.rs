@@ -1,4 +1,5 @@
 pub(crate) mod fake;
+mod flv;
 mod hostile;
 mod login;
 mod media;

@@ -27,8 +27,11 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// Messages that may come before the answer: cached pictures, statuses.
 const MESSAGES_MAX: u32 = 4096;
 
+/// Transactions.
 const CONNECT: f64 = 1.0;
 const CREATE_STREAM: f64 = 2.0;
+/// `play` is answered by a status, not by a result.
+const PLAY: f64 = 0.0;
 
 /// A stream that plays.
 #[derive(Debug)]
@@ -65,8 +68,6 @@ impl Session {
         let path = target.url.wire_path(target.login.as_ref());
         let (app, name) = app_and_stream(&path);
         let (app, name) = (Zeroizing::new(app), Zeroizing::new(name));
-        let (scheme, authority) = (target.url.scheme.as_str(), target.url.authority());
-        let url = Zeroizing::new(format!("{scheme}://{authority}/{}", *app));
         let mut session = Self { link, stream: 0 };
         let mut asking = Asking {
             target,
@@ -74,39 +75,53 @@ impl Session {
             clock,
             has_login,
         };
-        let facts = ConnectFacts {
-            app: &app,
-            url: &url,
-        };
-        write_connect(session.link.out(), facts);
-        if has_login {
-            log.auth = AuthUse::SentNoVerdict;
-        }
-        session.answer(CONNECT, &mut asking, log).await?;
-        let out = session.link.out();
-        write_command(out, 0, "createStream", CREATE_STREAM, &[Value::Null]);
-        let created = session.answer(CREATE_STREAM, &mut asking, log).await?;
-        session.stream = match created {
-            Answer::Stream(stream) => stream,
-            Answer::Result | Answer::Playing => 1,
-        };
-        let arguments = [
-            Value::Null,
-            Value::text(&name),
-            Value::Number(PLAY_LIVE_OR_RECORDED),
-        ];
-        let (stream, out) = (session.stream, session.link.out());
-        write_command(out, stream, "play", 0.0, &arguments);
-        let numbers = [stream, BUFFER_MS];
-        write_control(out, USER_CONTROL, Some(SET_BUFFER_LENGTH), &numbers);
-        while !matches!(
-            session.answer(0.0, &mut asking, log).await?,
-            Answer::Playing
-        ) {}
+        session.connect(&app, &mut asking, log).await?;
+        session.start(&name, &mut asking, log).await?;
         if log.auth == AuthUse::SentNoVerdict {
             log.auth = AuthUse::Accepted;
         }
         Ok(session)
+    }
+
+    async fn connect(
+        &mut self,
+        app: &str,
+        asking: &mut Asking<'_>,
+        log: &mut Transcript,
+    ) -> Result<(), ProbeError> {
+        let url = &asking.target.url;
+        let (scheme, authority) = (url.scheme.as_str(), url.authority());
+        let url = Zeroizing::new(format!("{scheme}://{authority}/{app}"));
+        write_connect(self.link.out(), ConnectFacts { app, url: &url });
+        if asking.has_login {
+            log.auth = AuthUse::SentNoVerdict;
+        }
+        self.answer(CONNECT, asking, log).await.map(drop)
+    }
+
+    async fn start(
+        &mut self,
+        name: &str,
+        asking: &mut Asking<'_>,
+        log: &mut Transcript,
+    ) -> Result<(), ProbeError> {
+        let out = self.link.out();
+        write_command(out, 0, "createStream", CREATE_STREAM, &[Value::Null]);
+        self.stream = match self.answer(CREATE_STREAM, asking, log).await? {
+            Answer::Stream(stream) => stream,
+            // Some do not say; the first one is 1 everywhere.
+            Answer::Result | Answer::Playing => 1,
+        };
+        let arguments = [
+            Value::Null,
+            Value::text(name),
+            Value::Number(PLAY_LIVE_OR_RECORDED),
+        ];
+        let (stream, out) = (self.stream, self.link.out());
+        write_command(out, stream, "play", PLAY, &arguments);
+        let numbers = [stream, BUFFER_MS];
+        write_control(out, USER_CONTROL, Some(SET_BUFFER_LENGTH), &numbers);
+        self.answer(PLAY, asking, log).await.map(drop)
     }
 
     /// Ends the stream, so that its slot is free at once. Best effort.
@@ -117,7 +132,7 @@ impl Session {
         let _ = self.link.flush(until).await;
     }
 
-    /// Sends what waits, and reads up to the answer to it.
+    /// Sends what waits, and reads up to the answer to this transaction.
     async fn answer(
         &mut self,
         transaction: f64,
@@ -127,14 +142,15 @@ impl Session {
         let until = asking.clock.until(asking.target.limits.answer);
         self.link.flush(until).await.map_err(|e| e.named(log))?;
         for _ in 0..MESSAGES_MAX {
-            let message = self.link.message(until).await.map_err(|e| e.named(log))?;
+            let message = self.link.message(until).await;
+            let message = message.map_err(|e| unanswered(&e, log))?;
             let head = self.link.head(&message);
             let Some(command) = Command::parse(message.kind, head) else {
                 let (kind, length) = (message.kind, message.length);
                 let screening = &mut asking.screening;
                 screening.push(kind, message.timestamp_ms, head, length);
                 // Some servers play without a word.
-                if transaction == 0.0 && kind == VIDEO {
+                if transaction == PLAY && kind == VIDEO {
                     return Ok(Answer::Playing);
                 }
                 continue;
@@ -143,7 +159,7 @@ impl Session {
             if status.is_refusal() {
                 return Err(refused(&status, asking, log));
             }
-            if transaction == 0.0 {
+            if transaction == PLAY {
                 if command.is("onStatus") && status.code.ends_with(".Play.Start") {
                     return Ok(Answer::Playing);
                 }
@@ -209,6 +225,17 @@ fn login_in_url(target: &Target, log: &mut Transcript) -> Result<bool, ProbeErro
     match may_send_password(target) {
         true => Ok(true),
         false => Err(refuse_cleartext(log, target)),
+    }
+}
+
+/// Many servers hang up where they should refuse.
+fn unanswered(error: &LinkError, log: &Transcript) -> ProbeError {
+    match error {
+        LinkError::Io(_) => log.error(
+            ErrorCode::Reset,
+            "the device closed the connection instead of answering; check application, stream name and login",
+        ),
+        other => other.named(log),
     }
 }
 

@@ -1,7 +1,7 @@
 //! An RTMP server on loopback whose every answer the test decides.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -118,39 +118,64 @@ async fn serve(
     stream.write_all(greeting).await?;
     client.truncate(HANDSHAKE_BYTES);
     stream.read_exact(&mut client).await?;
-    let mut reader = ChunkReader::default();
-    loop {
-        while let Some(message) = reader.poll().unwrap() {
-            let body = reader.head(&message).to_vec();
-            if message.kind != COMMAND {
-                let _ = sender.send(format!("{} {body:?}", message.kind));
-                continue;
-            }
-            let values = amf::read_all(&body);
-            let texts: Vec<String> = values
-                .iter()
-                .flat_map(|value| [value.as_text(), value.get("app").and_then(Value::as_text)])
-                .flatten()
-                .map(Into::into)
-                .collect();
-            let _ = sender.send(texts.join(" "));
-            for step in script(texts.first().unwrap()) {
-                match step {
-                    Step::Send(bytes) => stream.write_all(&bytes).await?,
-                    Step::Repeat(bytes, pause) => loop {
-                        stream.write_all(&bytes).await?;
-                        tokio::time::sleep(pause).await;
-                    },
-                    Step::Close => return Ok(()),
+    let (mut input, output) = tokio::io::split(stream);
+    let (steps, waiting) = mpsc::unbounded_channel();
+    // The client is listened to while pictures go out.
+    let talk = async move {
+        let mut reader = ChunkReader::default();
+        loop {
+            while let Some(message) = reader.poll().unwrap() {
+                let request = shown(message.kind, reader.head(&message));
+                let name = request.split(' ').next().unwrap_or_default();
+                let is_command = message.kind == COMMAND;
+                for step in is_command.then(|| script(name)).into_iter().flatten() {
+                    let _ = steps.send(step);
                 }
+                let _ = sender.send(request);
             }
+            let count = input.read(reader.space()).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            reader.filled(count);
         }
-        let count = stream.read(reader.space()).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        reader.filled(count);
+    };
+    tokio::select! {
+        ended = talk => ended,
+        ended = perform(output, waiting) => ended,
     }
+}
+
+async fn perform(
+    mut output: impl AsyncWrite + Unpin,
+    mut waiting: mpsc::UnboundedReceiver<Step>,
+) -> std::io::Result<()> {
+    while let Some(step) = waiting.recv().await {
+        match step {
+            Step::Send(bytes) => output.write_all(&bytes).await?,
+            Step::Repeat(bytes, pause) => loop {
+                output.write_all(&bytes).await?;
+                output.flush().await?;
+                tokio::time::sleep(pause).await;
+            },
+            Step::Close => return Ok(()),
+        }
+        output.flush().await?;
+    }
+    Ok(())
+}
+
+/// A command's name, texts and application; of other messages type and bytes.
+fn shown(kind: u8, body: &[u8]) -> String {
+    if kind != COMMAND {
+        return format!("{kind} {body:?}");
+    }
+    let values = amf::read_all(body);
+    let texts = values
+        .iter()
+        .flat_map(|value| [value.as_text(), value.get("app").and_then(Value::as_text)])
+        .flatten();
+    texts.collect::<Vec<_>>().join(" ")
 }
 
 /// S0, S1, S2.
@@ -180,7 +205,7 @@ pub fn status(name: &str, transaction: f64, level: &str, code: &str, text: &str)
     command(name, transaction, &arguments)
 }
 
-/// A picture in a chunk of its own; after [`accept`].
+/// A picture in a chunk of its own; after [`start`].
 pub fn video(timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
     let mut out = video_header(timestamp_ms, body.len() as u32);
     out.extend_from_slice(body);
@@ -197,11 +222,8 @@ pub fn video_header(timestamp_ms: u32, length: u32) -> Vec<u8> {
 pub fn accept(name: &str, playing: impl FnOnce() -> Steps) -> Steps {
     match name {
         "connect" => {
-            let size = control(SET_CHUNK_SIZE, None, &[0xff_ffff]);
-            // Their chunks are longer from now on; ours stay as they are.
             let code = "NetConnection.Connect.Success";
-            let result = unchunked(status("_result", 1.0, "status", code, ""));
-            vec![Step::Send(size), Step::Send(result)]
+            vec![Step::Send(status("_result", 1.0, "status", code, ""))]
         }
         "createStream" => {
             let arguments = [Value::Null, Value::Number(1.0)];
@@ -212,21 +234,10 @@ pub fn accept(name: &str, playing: impl FnOnce() -> Steps) -> Steps {
     }
 }
 
-/// The server's word that it plays.
+/// The server's word that it plays, in long chunks from now on.
 pub fn start() -> Step {
     let code = "NetStream.Play.Start";
-    Step::Send(unchunked(status("onStatus", 0.0, "status", code, "")))
-}
-
-/// The same message in one long chunk.
-pub fn unchunked(message: Vec<u8>) -> Vec<u8> {
-    const HEADER_BYTES: usize = 12;
-    const CHUNK_BYTES: usize = 128;
-    let mut out = message[..HEADER_BYTES].to_vec();
-    for (i, part) in message[HEADER_BYTES..].chunks(CHUNK_BYTES + 1).enumerate() {
-        // The byte that begins a continuation stands at the end of each part but the last.
-        let _ = i;
-        out.extend_from_slice(&part[..part.len().min(CHUNK_BYTES)]);
-    }
-    out
+    let mut bytes = status("onStatus", 0.0, "status", code, "");
+    bytes.extend_from_slice(&control(SET_CHUNK_SIZE, None, &[0xff_ffff]));
+    Step::Send(bytes)
 }
