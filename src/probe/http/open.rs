@@ -34,6 +34,7 @@ pub(in crate::probe) enum Ask<'a> {
     /// Of the resource's bytes only a range where one is given.
     Get(Option<ByteRange>),
     /// Made anew for each connection: it may name our own address there.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for WHEP"))]
     Post(&'a mut (dyn FnMut(&Link) -> Result<Message, String> + Send)),
 }
 
@@ -62,10 +63,12 @@ pub(in crate::probe) struct Arrived {
     /// Where it came from in the end, and the login where it may be sent there.
     pub target: Target,
     /// As it was sent.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for WHEP"))]
     pub path: Zeroizing<String>,
     /// The URL to report.
     pub url: StreamUrl,
     /// What the login was accepted with.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for WHEP"))]
     pub challenge: Option<Challenge>,
     pub answer: Answer,
 }
