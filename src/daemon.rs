@@ -427,7 +427,8 @@ fn settings(config: &Config, address: SocketAddr) -> Settings {
         .security
         .allowed_networks
         .clone()
-        .with_own_listeners(vec![address]);
+        .with_own_listeners(vec![address])
+        .with_folders(config.security.file_roots.clone());
     Settings {
         interval_s: seconds(health.interval),
         timeout_ms: crate::probe::millis(health.timeout),

@@ -465,6 +465,7 @@ pub fn is_detectable(method: ConnectionType) -> bool {
         ConnectionType::Rtsp
             | ConnectionType::HttpMjpeg
             | ConnectionType::Https
+            | ConnectionType::Hls
             | ConnectionType::Onvif
     )
 }

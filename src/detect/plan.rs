@@ -54,6 +54,7 @@ pub fn ports(given: &[u16], maker: Option<Maker<'_>>) -> Vec<u16> {
         Service::Rtsps,
         Service::Http,
         Service::Https,
+        Service::Hls,
         Service::Onvif,
     ];
     let of_maker = maker

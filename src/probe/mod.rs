@@ -1,6 +1,7 @@
 //! Ways of reaching a camera. A prober knows its protocol and nothing else; the caller owns the
 //! retries, the login's attempt budget and the record.
 
+pub mod file;
 mod gate;
 pub mod hls;
 pub mod http;
@@ -250,6 +251,7 @@ pub static PROBERS: &[&dyn Prober] = &[
     &http::HttpMjpeg,
     &http::Https,
     &hls::Hls,
+    &file::File,
     &onvif::Onvif,
 ];
 

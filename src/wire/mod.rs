@@ -11,6 +11,7 @@ pub mod issue;
 pub mod jpeg;
 pub mod m3u8;
 pub mod mjpeg;
+pub mod mkv;
 pub mod mp4;
 pub mod neigh;
 pub mod onvif;
