@@ -569,7 +569,8 @@ fn site_settings(config: &Config, listeners: Vec<SocketAddr>) -> Settings {
         .security
         .allowed_networks
         .clone()
-        .with_own_listeners(listeners);
+        .with_own_listeners(listeners)
+        .with_folders(config.security.file_roots.clone());
     Settings {
         interval_s: seconds(health.interval),
         timeout_ms: crate::probe::millis(health.timeout),

@@ -466,6 +466,7 @@ pub fn is_detectable(method: ConnectionType) -> bool {
             | ConnectionType::Rtmp
             | ConnectionType::HttpMjpeg
             | ConnectionType::Https
+            | ConnectionType::Hls
             | ConnectionType::Onvif
     )
 }

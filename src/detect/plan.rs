@@ -59,6 +59,7 @@ pub fn ports(given: &[u16], maker: Option<Maker<'_>>) -> Vec<u16> {
         Service::Http,
         Service::Https,
         Service::Rtmp,
+        Service::Hls,
         Service::Onvif,
     ];
     let of_maker = maker

@@ -270,6 +270,12 @@ impl StreamUrl {
         out
     }
 
+    /// The path of a `file:` URL with its percent escapes resolved; one without leading `/` is meant
+    /// below a configured root.
+    pub fn file_path(&self) -> std::path::PathBuf {
+        percent_decode(&self.path).into()
+    }
+
     /// True if path or query hold a user name or password.
     pub fn has_placeholders(&self) -> bool {
         PLACEHOLDERS.iter().any(|p| self.path.contains(p))

@@ -1,7 +1,9 @@
-//! Which addresses a probe may go to (`security.allowed_networks`).
+//! Which addresses a probe may go to (`security.allowed_networks`), and which folders it may read
+//! (`security.file_roots`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// An IPv4 or IPv6 network in CIDR notation.
@@ -163,7 +165,8 @@ impl fmt::Display for Network {
     }
 }
 
-/// The addresses that probes may go to. The default allows none.
+/// Where cameras may be: the addresses that probes may go to, and the folders whose files may stand in for
+/// cameras. The default allows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedNetworks {
     private: bool,
@@ -171,9 +174,21 @@ pub struct AllowedNetworks {
     networks: Vec<Network>,
     /// Listeners of our own: never a target.
     own_listeners: Vec<std::net::SocketAddr>,
+    /// Absolute (`security.file_roots`).
+    folders: Vec<PathBuf>,
 }
 
 impl AllowedNetworks {
+    /// With the folders that files may be read from.
+    pub fn with_folders(mut self, folders: Vec<PathBuf>) -> Self {
+        self.folders = folders;
+        self
+    }
+
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
     /// Reads `private`, `loopback` and CIDR entries.
     ///
     /// # Errors
@@ -184,6 +199,7 @@ impl AllowedNetworks {
             loopback: false,
             networks: vec![],
             own_listeners: vec![],
+            folders: Vec::new(),
         };
         for entry in entries {
             match entry.as_ref() {

@@ -3,6 +3,7 @@
 
 mod flv;
 mod gate;
+pub mod file;
 pub mod hls;
 pub mod http;
 pub mod net;
@@ -266,6 +267,7 @@ pub static PROBERS: &[&dyn Prober] = &[
     &hls::Hls,
     &nvr::Nvr,
     &usb::Usb,
+    &file::File,
 ];
 
 /// The prober for this connection type.

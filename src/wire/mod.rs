@@ -17,6 +17,7 @@ pub mod jpeg;
 pub mod m3u8;
 pub mod maker;
 pub mod mjpeg;
+pub mod mkv;
 pub mod mp4;
 pub mod neigh;
 pub mod onvif;

@@ -192,7 +192,7 @@ impl Track {
         source: &mut dyn Source,
         visit: &mut dyn FnMut(&mut dyn Source, fragment::Fragment) -> bool,
     ) {
-        let (mut at, end) = (0, source.len());
+        let (mut at, end) = (0, source.size());
         for _ in 0..FRAGMENTS_MAX {
             let Some(found) = Box::read(source, at, end) else {
                 return;

@@ -3,7 +3,7 @@
 /// What can be read anywhere.
 pub trait Source {
     /// Bytes in all.
-    fn len(&self) -> u64;
+    fn size(&self) -> u64;
 
     /// Fills `into` from there on. `None` where the bytes end before, or cannot be read: the source
     /// itself knows why.
@@ -11,7 +11,7 @@ pub trait Source {
 }
 
 impl Source for &[u8] {
-    fn len(&self) -> u64 {
+    fn size(&self) -> u64 {
         (**self).len() as u64
     }
 
@@ -30,9 +30,10 @@ pub fn array<const N: usize>(source: &mut dyn Source, at: u64) -> Option<[u8; N]
     Some(bytes)
 }
 
-/// Up to `bytes_max` bytes at a place; `None` where there are not so many.
+/// `count` bytes at a place; `None` for more than `bytes_max`, and where there are not so many.
 pub fn bytes(source: &mut dyn Source, at: u64, count: u64, bytes_max: u64) -> Option<Vec<u8>> {
-    let count = Some(count).filter(|n| *n <= bytes_max && at.saturating_add(*n) <= source.len())?;
+    let count =
+        Some(count).filter(|n| *n <= bytes_max && at.saturating_add(*n) <= source.size())?;
     let mut bytes = vec![0; usize::try_from(count).ok()?];
     source.read(at, &mut bytes)?;
     Some(bytes)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::harness::daemon::PROGRAM;
 use crate::harness::{is_skipped, wait_for};
 
 /// A process that ends with the test.
@@ -113,8 +114,9 @@ const H265: [&str; 9] = [
     "-an",
 ];
 
-fn probe(url: &str, more: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_ohmvision"))
+/// What `ohmvision probe --frames` tells.
+pub fn probe(url: &str, more: &[&str]) -> Value {
+    let output = Command::new(PROGRAM)
         .args(["probe", url, "--frames", "--json"])
         .args(more)
         .output()

@@ -12,6 +12,7 @@ mod cli;
 mod discovery;
 mod examples;
 mod faults;
+mod file;
 mod follow;
 mod health;
 mod hls;

@@ -450,7 +450,7 @@ impl FragmentWatch {
 struct Unbounded<'a>(&'a [u8]);
 
 impl Source for Unbounded<'_> {
-    fn len(&self) -> u64 {
+    fn size(&self) -> u64 {
         u64::MAX >> 1
     }
 
