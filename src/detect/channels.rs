@@ -12,6 +12,7 @@ use crate::model::{
 use crate::probe::{Attempt, Depth, OnvifAccess, Target, Trust};
 use crate::vendor::{Maker, Service, recorder_snapshot, recorder_streams};
 use crate::wire::maker;
+use crate::wire::onvif::address::every_channel;
 
 /// Channels that are tried where nothing lists them.
 const TRIED_MAX: u32 = 64;
@@ -263,11 +264,7 @@ impl Search<'_> {
                 port,
                 path: known.map_or("/", |url| url.path.as_str()).to_owned(),
             };
-            let every = StreamUrl {
-                path: "/?channel=all".to_owned(),
-                ..url.clone()
-            };
-            let target = self.target(every, Depth::Frame);
+            let target = self.target(every_channel(&url), Depth::Frame);
             let attempt = self.detector.brake.explore(target, self.errand()).await;
             match (attempt.result, attempt.onvif) {
                 (Ok(_), Some(facts)) if !facts.profiles.is_empty() => {

@@ -377,7 +377,7 @@ fn cameras() -> Vec<Operation> {
             "showPtz",
             "What the camera's motors can do, and its presets.",
         )
-        .json("Ptz")
+        .json("CameraPtz")
         .errors(&[409, 502, 504]),
         post(
             "/api/cameras/{id}/ptz",

@@ -75,6 +75,8 @@ impl Visit<'_> {
         target: &Target,
     ) -> Result<Option<(Way, PtzFacts)>, ProbeError> {
         self.read_clock().await?;
+        // A call that every device knows: what it says to the login is no fault of another kind.
+        self.read_information().await?;
         let services = self.read_services().await?;
         let service = self.address(services.ptz.as_deref());
         let Some(answer) = self.ask(&service, &ptz::get_nodes()).await? else {

@@ -41,6 +41,18 @@ pub fn channel(url: &StreamUrl) -> u32 {
         .unwrap_or(1)
 }
 
+/// The same device, asked for every channel.
+pub fn every_channel(url: &StreamUrl) -> StreamUrl {
+    let (path, query) = url.path.split_once('?').unwrap_or((&url.path, ""));
+    let is_kept = |pair: &&str| !pair.is_empty() && !pair.starts_with("channel=");
+    let mut pairs: Vec<&str> = query.split('&').filter(is_kept).collect();
+    pairs.push("channel=all");
+    StreamUrl {
+        path: format!("{path}?{}", pairs.join("&")),
+        ..url.clone()
+    }
+}
+
 /// True for `?channel=all`: every channel of a recorder is asked for.
 pub fn is_every_channel(url: &StreamUrl) -> bool {
     query(url, "channel") == Some("all")
@@ -146,6 +158,17 @@ mod tests {
         assert_eq!(channel(&url("onvif://h/x?tls=1&channel=2")), 2);
         assert_eq!(channel(&url("onvif://h/x?channel=0")), 1);
         assert_eq!(channel(&url("onvif://h")), 1);
+        for (one, every) in [
+            ("onvif://h", "onvif://h/?channel=all"),
+            (
+                "onvif://h:8000/x?channel=2&tls=1",
+                "onvif://h:8000/x?tls=1&channel=all",
+            ),
+        ] {
+            let every_one = every_channel(&url(one));
+            assert_eq!(every_one.to_string(), every);
+            assert!(is_every_channel(&every_one) && !is_every_channel(&url(one)));
+        }
     }
 
     #[test]

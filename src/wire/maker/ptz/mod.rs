@@ -79,14 +79,14 @@ pub fn abilities(source: PtzSource) -> PtzAbilities {
     }
 }
 
-/// A speed from -1 to 1 on the maker's scale, away from zero: what moves moves.
+/// A speed from -1 to 1 on the maker's scale. What moves moves: the slowest speed is 1.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the product is within the scale, which is small"
 )]
 fn scaled(speed: f32, max: i32) -> i32 {
     let speed = speed.clamp(-1.0, 1.0);
-    let steps = (speed.abs() * max as f32).ceil() as i32;
+    let steps = ((speed.abs() * max as f32).round() as i32).max(i32::from(speed != 0.0));
     match speed < 0.0 {
         true => -steps,
         false => steps,
