@@ -1,11 +1,12 @@
 //! The composition root: opens, wires, serves, drains. The one file that knows every part.
 
+mod orders;
 mod settings;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize as _;
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ use crate::api::tls::{self, Tls, TlsError};
 use crate::api::webhooks::Door;
 use crate::brake::{Brake, now};
 use crate::config::{self, Config, ConfigErrors, LoopbackScope};
-use crate::control::{Control, ControlError, Order};
+use crate::control::{Control, Order};
 use crate::discover::pace::Rates;
 use crate::exit::Exit;
 use crate::model::{Event, EventKind, HourRollup, Secret};
@@ -34,6 +35,8 @@ use crate::supervise::{Restarts, keep_running, log_panics};
 use crate::sys::{notify, paths, process, token, watchdog};
 use crate::vendor::{Catalogue, RawMaker};
 use crate::{logging, monitor, mqtt};
+
+use orders::{Watched, look_at_trial, obey, reload};
 
 /// From the signal to the exit.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -289,19 +292,6 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     ended
 }
 
-/// What the daemon looks at while it runs.
-#[derive(Clone, Copy)]
-struct Watched<'a> {
-    site: &'a Site,
-    store: &'a Store,
-    log: &'a logging::FilterHandle,
-    context: &'a api::Context,
-    mqtt: &'a watch::Sender<Arc<mqtt::Settings>>,
-    reached: &'a watch::Sender<Option<Arc<mqtt::Settings>>>,
-    tls: Option<&'a Tls>,
-    dir: &'a Path,
-}
-
 /// Waits for the end, carrying out orders and reloads on the way.
 async fn until_end(
     signals: &mut Signals,
@@ -398,58 +388,6 @@ fn stored_settings(
     log.set(&settings.running.config.log.filter)
         .map_err(DaemonError::Log)?;
     Ok(settings)
-}
-
-/// Carries out an order; true: the daemon ends.
-async fn obey(watched: Watched<'_>, settings: &mut settings::Settings, order: Order) -> bool {
-    match order {
-        Order::Show(reply) => drop(reply.send(Ok(settings.view()))),
-        Order::Reload(reply) => {
-            let done = reload(watched, settings).map(|()| settings.view());
-            drop(reply.send(done));
-        }
-        Order::Change(change, reply) => {
-            let stored = settings.store(change, watched.store).await;
-            let done = stored.and_then(|()| reload(watched, settings));
-            drop(reply.send(done.map(|()| settings.view())));
-        }
-        Order::Restart(reply) => {
-            tracing::info!("asked to restart: stopping, the service manager begins anew");
-            drop(reply.send(Ok(())));
-            return true;
-        }
-    }
-    false
-}
-
-/// A change on trial stands, or is taken back.
-async fn look_at_trial(
-    watched: Watched<'_>,
-    settings: &mut settings::Settings,
-) -> Result<(), DaemonError> {
-    let running = watched.mqtt.borrow().clone();
-    let reached = settings::Reached {
-        broker: watched.reached.borrow().as_ref() == Some(&running),
-        caller: watched.context.gate.admitted(),
-    };
-    match settings.judge(reached, Instant::now()) {
-        settings::Verdict::Goes => {}
-        settings::Verdict::Stands => match settings.stands(watched.store).await {
-            Ok(()) => tracing::info!("the changed settings proved themselves and stay"),
-            Err(error) => tracing::error!("the changed settings stay on trial: {error}"),
-        },
-        settings::Verdict::Reverts => match settings.revert(watched.store).await {
-            Ok(()) => {
-                tracing::warn!("nobody was reached with the changed settings: they are taken back");
-                let _ = reload(watched, settings);
-                if !settings.waiting().is_empty() {
-                    return Err(DaemonError::Reverted);
-                }
-            }
-            Err(error) => tracing::error!("the changed settings cannot be taken back: {error}"),
-        },
-    }
-    Ok(())
 }
 
 /// The catalogue with the operator's `[[manufacturer]]` entries.
@@ -714,75 +652,11 @@ fn say_fingerprint(tls: &Tls, say: &impl Fn(&str)) {
     }
 }
 
-/// The certificate is read again, changed settings or not: new connections get it, running ones
-/// go on with theirs.
-fn reload_tls(watched: Watched<'_>, config: &Config) {
-    let Some(tls) = watched.tls else { return };
-    let source = tls::Source::of(&config.server, watched.dir, &hostname());
-    match tls.reload(source, now()) {
-        Ok(true) => {
-            let sha256 = tls.fingerprint().sha256;
-            tracing::info!(sha256, "the API shows another certificate from now on");
-            let own = watched
-                .site
-                .settings()
-                .networks
-                .own_listeners()
-                .first()
-                .copied();
-            let address = own.unwrap_or(config.server.listen);
-            tell_address(watched.dir, address, Some(tls));
-        }
-        Ok(false) => {}
-        Err(error) => {
-            tracing::error!("the API's certificate is not reloaded, the old one stays: {error}");
-        }
-    }
-}
-
 /// The machine's own name; empty where it has none.
 fn hostname() -> String {
     let name = nix::unistd::gethostname();
     let name = name.ok().and_then(|h| h.into_string().ok());
     name.unwrap_or_default()
-}
-
-/// Atomically: a bad file changes nothing and every mistake in it is named.
-fn reload(watched: Watched<'_>, settings: &mut settings::Settings) -> Result<(), ControlError> {
-    let Watched { site, log, .. } = watched;
-    notify::reloading();
-    let loaded = settings.read_again().map_err(DaemonError::Config);
-    let done = match loaded.and_then(|loaded| Ok((catalogue(&loaded)?, loaded))) {
-        Ok((catalogue, loaded)) => {
-            let changes = config::changes(&settings.running, &loaded);
-            if let Err(error) = log.set(&loaded.config.log.filter) {
-                tracing::error!("log.filter {error}");
-            }
-            let listeners = site.settings().networks.own_listeners().to_vec();
-            site.apply(site_settings(&loaded.config, listeners), catalogue);
-            watched.context.gate.apply(server_settings(&loaded.config));
-            reload_tls(watched, &loaded.config);
-            let (live, later) = (changes.live.join(", "), changes.restart.join(", "));
-            tracing::info!(live, at_next_start = later, "configuration reloaded");
-            if !changes.is_empty() {
-                site.tell(changed_event(&changes));
-            }
-            settings.running = loaded;
-            let new = Arc::new(mqtt_settings(settings));
-            watched.mqtt.send_if_modified(|running| {
-                let differs = *running != new;
-                *running = new;
-                differs
-            });
-            Ok(())
-        }
-        Err(error) => {
-            tracing::error!("the configuration is not reloaded, the old one stays:\n{error}");
-            Err(ControlError::Unreadable(error.to_string()))
-        }
-    };
-    notify::ready("configuration reloaded");
-    done
 }
 
 /// What becomes of logins is kept over restarts.
@@ -833,13 +707,6 @@ async fn watch_store(store: Store, mark: watchdog::Mark, stop: CancellationToken
 fn started_event(gateway: &str) -> Event {
     let message = format!("{gateway} started, version {}", env!("CARGO_PKG_VERSION"));
     own_event(EventKind::Started, message)
-}
-
-fn changed_event(changes: &config::Changes) -> Event {
-    let mut keys = [changes.live.as_slice(), &changes.restart].concat();
-    keys.extend(changes.manufacturers.then_some("manufacturer"));
-    let message = format!("the configuration changed: {}", keys.join(", "));
-    own_event(EventKind::ConfigChanged, message)
 }
 
 /// An event of the gateway itself.

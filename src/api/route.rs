@@ -272,7 +272,7 @@ pub static ROUTES: &[Route] = &[
     get("/api/discovery/devices", READ, |a| {
         Some(Request::SeenDevices(device_page(&mut a.query)))
     }),
-    get("/api/config", ADMIN, |_| Some(Request::ShowConfig)),
+    get("/api/config", READ, |_| Some(Request::ShowConfig)),
     Route {
         method: Method::PATCH,
         path: "/api/config",

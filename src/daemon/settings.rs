@@ -364,3 +364,6 @@ fn invalid(errors: ConfigErrors) -> ControlError {
 fn failed(error: StoreError) -> ControlError {
     ControlError::Store(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ConnectionType, Secret, StreamUrl, Timestamp};
+use super::{ConnectionType, Scheme, Secret, StreamUrl, Timestamp};
 
 /// Small integer for people and REST; never used again after a camera is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,6 +100,16 @@ pub struct Camera {
     pub revision: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Camera {
+    /// Where a single picture of it is fetched, if it offers one.
+    pub fn picture_url(&self) -> Option<&StreamUrl> {
+        let is_web = |url: &&StreamUrl| matches!(url.scheme, Scheme::Http | Scheme::Https);
+        self.snapshot_url
+            .as_ref()
+            .or(self.primary_stream_url.as_ref().filter(is_web))
+    }
 }
 
 /// The secrets of one camera: sealed at rest, never serialised.

@@ -23,7 +23,7 @@ pub struct Announce<'a> {
 }
 
 /// Every kind of event. Home Assistant warns of one that was not announced.
-const KINDS: &[EventKind] = &[
+pub const KINDS: &[EventKind] = &[
     EventKind::Online,
     EventKind::Offline,
     EventKind::Degraded,
@@ -75,6 +75,10 @@ impl Announce<'_> {
         made.button("check_now", "check_now", "Check now", None);
         made.button("reconnect", "reconnect", "Reconnect", None);
         made.switch("monitoring", "Monitoring");
+        if camera.picture_url().is_some() {
+            made.button("snapshot", "snapshot", "New picture", None);
+            made.picture();
+        }
         made.event();
         document(self.camera_device(camera), made.done(), self.topics)
     }
@@ -392,6 +396,21 @@ impl<'a> Components<'a> {
                 "value_template": "{{ 'ON' if value_json.enabled else 'OFF' }}",
                 "entity_category": "config",
                 "icon": "mdi:eye",
+            }),
+        );
+    }
+
+    fn picture(&mut self) {
+        let both = self.both();
+        self.add(
+            "picture",
+            "image",
+            Some("Last picture"),
+            json!({
+                "image_topic": self.topic("snapshot"),
+                "content_type": "image/jpeg",
+                "availability": both,
+                "availability_mode": "all",
             }),
         );
     }

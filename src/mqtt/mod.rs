@@ -25,7 +25,7 @@ pub mod topics;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -93,6 +93,8 @@ pub struct Reporter {
     boot_id: Uuid,
     started_at: Timestamp,
     counters: Counters,
+    /// Nothing is listened to: what comes in would break the link again and again.
+    is_deaf: AtomicBool,
 }
 
 /// Since the start of the daemon.
@@ -110,6 +112,7 @@ impl Reporter {
             boot_id: Uuid::now_v7(),
             started_at: crate::brake::now(),
             counters: Counters::default(),
+            is_deaf: AtomicBool::new(false),
         })
     }
 
@@ -130,9 +133,17 @@ impl Reporter {
             let began = Instant::now();
             let ended = Box::pin(session::run(&self, now, &mut settings, failures.in_a_row)).await;
             self.parts.site.end_report();
+            if let End::Failed(Failure::Link(LinkError::TooLarge)) = ended
+                && !self.is_deaf.swap(true, Ordering::Relaxed)
+            {
+                tracing::warn!(
+                    "commands over MQTT are off until the settings change or the daemon starts anew: a message that is too large waits on one of their topics, and MQTT 3.1.1 cannot refuse it"
+                );
+            }
             match ended {
                 End::Stopped => return,
                 End::Reconfigured => {
+                    self.is_deaf.store(false, Ordering::Relaxed);
                     failures = Failures::default();
                     continue;
                 }
@@ -243,6 +254,30 @@ mod tests {
         }
         failures.add(&failure, LASTING);
         assert_eq!(failures.in_a_row, 1);
+    }
+
+    /// The page for people names what there is.
+    #[test]
+    fn the_page_tells_of_everything() {
+        let page = include_str!("../../packaging/doc/mqtt.md");
+        let says = |name: &str| page.contains(&format!("`{name}`"));
+        for kind in discovery::KINDS {
+            let name = payloads::event_type(*kind);
+            assert!(says(&name), "event {name}");
+        }
+        for kind in command::TYPES {
+            assert!(says(kind.name), "command {}", kind.name);
+        }
+        for code in command::REFUSALS {
+            assert!(says(code), "refusal {code}");
+        }
+        let topics = topics::Topics::new("ohmvision", "homeassistant", "<gw>");
+        let leaves = published::CAMERA_LEAVES.iter();
+        let camera = leaves.map(|leaf| format!("ohmvision/<gw>/cam/<cam>/{leaf}"));
+        let own = ["status", "info", "health", "cams"].map(|leaf| topics.own(leaf));
+        for topic in camera.chain(own) {
+            assert!(says(&topic), "topic {topic}");
+        }
     }
 
     #[test]

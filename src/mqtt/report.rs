@@ -15,6 +15,7 @@ use super::client::{Content, Message};
 use super::discovery::Announce;
 use super::payloads::{self, CameraState};
 use super::topics::{Subject, Topics};
+use crate::model::Camera;
 use crate::site::Entry;
 
 /// An unchanged state is told again after this.
@@ -26,12 +27,12 @@ const RESPONSE_STEP_MS: u32 = 100;
 #[derive(Debug, Clone)]
 pub struct Told {
     pub uid: Uuid,
+    /// Of what its record says: document and `info`.
+    record: u64,
+    availability: &'static str,
+    alarm: u64,
     state: u64,
     response_time_ms: Option<u32>,
-    availability: u64,
-    info: u64,
-    alarm: u64,
-    document: u64,
     /// When the state is told again.
     pub repeat_at: Instant,
     /// The line in `cams`.
@@ -63,27 +64,26 @@ impl Teller<'_> {
         now: Instant,
         out: &mut Vec<Message>,
     ) -> Told {
-        let uid = entry.camera.uid;
-        let topic = |leaf: &str| self.topics.camera(uid, leaf);
-        let document = self.announce().map(|a| a.camera(&entry.camera).to_string());
-        let document_digest = digest(&document);
-        if let Some(document) =
-            document.filter(|_| told.is_none_or(|t| t.document != document_digest))
-        {
+        let camera = &entry.camera;
+        let topic = |leaf: &str| self.topics.camera(camera.uid, leaf);
+        let record = digest(&record(camera));
+        let is_new_record = told.is_none_or(|t| t.record != record);
+        if let Some(announce) = self.announce().filter(|_| is_new_record) {
+            let document = announce.camera(camera).to_string();
             out.push(retained(
-                self.topics.discovery(Subject::Camera(uid)),
+                self.topics.discovery(Subject::Camera(camera.uid)),
                 document,
             ));
         }
         let availability = payloads::availability(entry);
-        let availability_digest = digest(&availability);
-        if told.is_none_or(|t| t.availability != availability_digest) {
+        if told.is_none_or(|t| t.availability != availability) {
             out.push(text(topic("availability"), availability));
         }
-        let info = payloads::camera_info(&entry.camera).to_string();
-        let info_digest = digest(&info);
-        if told.is_none_or(|t| t.info != info_digest) {
-            out.push(retained(topic("info"), info));
+        if is_new_record {
+            out.push(retained(
+                topic("info"),
+                payloads::camera_info(camera).to_string(),
+            ));
         }
         let alarm = payloads::offline_alarm(entry).map_or(String::new(), |alarm| alarm.to_string());
         let alarm_digest = digest(&alarm);
@@ -104,15 +104,16 @@ impl Teller<'_> {
         }
         let before = told.filter(|_| is_told);
         Told {
-            uid,
+            uid: camera.uid,
+            record,
+            availability,
+            alarm: alarm_digest,
             state: state_digest,
             response_time_ms: before.map_or(response_time_ms, |t| t.response_time_ms),
-            availability: availability_digest,
-            info: info_digest,
-            alarm: alarm_digest,
-            document: document_digest,
-            repeat_at: before.map_or(now + repeat_after(uid, told.is_none()), |t| t.repeat_at),
-            line: digest_json(&payloads::cams_line(entry)),
+            repeat_at: before.map_or(now + repeat_after(camera.uid, told.is_none()), |t| {
+                t.repeat_at
+            }),
+            line: digest(&(record, health.connection_health, health.since)),
         }
     }
 
@@ -122,6 +123,31 @@ impl Teller<'_> {
         let topic = self.topics.discovery(Subject::Gateway);
         Some(retained(topic, announce.gateway().to_string()))
     }
+}
+
+/// Whatever of a camera's record stands in its document or in `info`.
+fn record(camera: &Camera) -> impl std::hash::Hash + use<'_> {
+    (
+        (
+            &camera.name,
+            &camera.tags,
+            &camera.manufacturer,
+            &camera.model,
+        ),
+        (
+            &camera.firmware_version,
+            &camera.serial_number,
+            &camera.mac_address,
+            &camera.ip_address,
+        ),
+        (
+            camera.connection_type,
+            camera.nvr_id,
+            camera.channel,
+            camera.picture_url().is_some(),
+            camera.revision,
+        ),
+    )
 }
 
 /// The first repetitions are spread, so that a large site's do not come all at once.

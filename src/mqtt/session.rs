@@ -1,39 +1,34 @@
 //! One session with the broker: from dialling to the end of the link. Everything is told anew at its
 //! start; what the library held when a link broke is not asked for.
 
+mod opening;
+mod telling;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
-use uuid::Uuid;
 
-use super::client::{self, Client, Happening, IN_FLIGHT_MAX, Link, LinkError, Message};
-use super::command::Type;
+use super::client::{Client, Happening, IN_FLIGHT_MAX, Link, LinkError, Message};
 use super::commands::Asked;
 use super::outbox::Outbox;
-use super::payloads::{self, OFFLINE, ONLINE};
-use super::published::{Published, topics_of_camera};
-use super::report::{Teller, Told, retained, text};
+use super::payloads::{OFFLINE, ONLINE};
+use super::published::Published;
+use super::report::{Told, text};
 use super::topics::{Incoming, Subject, Topics};
-use super::{Counters, Failure, PULSE, Reporter, Settings, dial};
-use crate::brake::now;
-use crate::model::{CameraId, Event};
+use super::{Counters, Failure, PULSE, Reporter, Settings};
+use crate::model::CameraId;
 use crate::site::dice;
 use crate::store::StoreError;
 
+use opening::{open, wait_for};
+
 /// The farewell may take this long.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Between two reports of the gateway's health.
-const HEALTH_EVERY: Duration = Duration::from_secs(60);
-/// Between two lists of all cameras.
-const CAMS_EVERY: Duration = Duration::from_secs(30);
-/// From the connection to the broker's welcome.
-const WELCOME: Duration = Duration::from_secs(15);
 
 /// How a session ended.
 #[derive(Debug)]
@@ -48,6 +43,15 @@ pub enum End {
 enum Kind {
     Plain,
     Event(u64),
+}
+
+/// Pictures being fetched; ends with the session.
+struct Round(tokio::task::JoinHandle<()>);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 type Happened = (Link, Result<Happening, LinkError>);
@@ -77,6 +81,9 @@ struct Session<'a> {
     cams_changed: bool,
     cams_at: Instant,
     health_at: Instant,
+    /// When each camera with pictures is asked for the next one, and the round that runs.
+    pictures: HashMap<CameraId, Instant>,
+    round: Option<Round>,
     /// Home Assistant came up: everything is told again then.
     again_at: Option<Instant>,
     warned: bool,
@@ -117,195 +124,7 @@ pub async fn run(
     end
 }
 
-type Opened<'a> = (Session<'a>, dial::Way, Next);
-
-async fn open(
-    reporter: &Reporter,
-    settings: Arc<Settings>,
-    turn: u32,
-) -> Result<Opened<'_>, Failure> {
-    let site = &reporter.parts.site;
-    let mqtt = &settings.mqtt;
-    let url = mqtt
-        .url
-        .as_ref()
-        .ok_or(LinkError::Lost("no broker is set".to_owned()))?;
-    let password = dial::password(mqtt, settings.password.clone())?;
-    let way = dial::dial(mqtt, url, turn as usize).await?;
-    let topics = Topics::new(
-        &mqtt.base_topic,
-        &mqtt.discovery_prefix,
-        &reporter.parts.gateway,
-    );
-    let number = reporter.counters.sessions.load(Ordering::Relaxed) + 1;
-    let (client, link) = client::open(&client::Options {
-        target: way.target.clone(),
-        version: mqtt.version,
-        client_id: reporter.parts.gateway.clone(),
-        username: match mqtt.username.as_str() {
-            "" => reporter.parts.gateway.clone(),
-            name => name.to_owned(),
-        },
-        password,
-        status_topic: Some(topics.status()),
-        session: number,
-    });
-    let (link, bytes_max) = welcome(link, &reporter.parts.gateway, way.peer).await?;
-    reporter.count(|c: &Counters| &c.sessions);
-    let stored = |error: StoreError| Failure::Store(error.to_string());
-    let outbox = Outbox::open(site).await.map_err(stored)?;
-    let published = Published::load(site.store()).await.map_err(stored)?;
-    let now = Instant::now();
-    let session = Session {
-        reporter,
-        topics,
-        client,
-        number,
-        bytes_max,
-        ready: VecDeque::new(),
-        handed: VecDeque::new(),
-        in_flight: HashMap::new(),
-        outbox,
-        published,
-        is_saved: true,
-        told: HashMap::new(),
-        due: BTreeSet::new(),
-        cams_changed: false,
-        cams_at: now,
-        health_at: now,
-        again_at: None,
-        warned: false,
-        settings,
-    };
-    let next = wait_for(link, &session.reporter.parts.gateway);
-    Ok((session, way, next))
-}
-
-/// Waits until the broker lets us in; the largest message it takes comes with that.
-async fn welcome(
-    link: Link,
-    client_id: &str,
-    peer: std::net::SocketAddr,
-) -> Result<(Link, usize), LinkError> {
-    let mut link = link;
-    let answered = async {
-        loop {
-            let (back, happened) = link.next(client_id.to_owned()).await;
-            link = back;
-            if let Happening::Connected { packet_bytes_max } = happened? {
-                let most = client::OUTGOING_BYTES_MAX.min(packet_bytes_max.unwrap_or(u32::MAX));
-                return Ok((link, most as usize));
-            }
-        }
-    };
-    let answered = timeout(WELCOME, answered).await;
-    answered
-        .unwrap_or(Err(LinkError::Timeout))
-        .map_err(|error| match error {
-            LinkError::NoConnection(kind) => LinkError::Lost(dial::connect_words(peer, kind)),
-            other => other,
-        })
-}
-
-fn wait_for(link: Link, client_id: &str) -> Next {
-    Box::pin(link.next(client_id.to_owned()))
-}
-
 impl Session<'_> {
-    fn teller(&self) -> Teller<'_> {
-        Teller {
-            topics: &self.topics,
-            settings: &self.settings,
-        }
-    }
-
-    /// What a new session says first.
-    async fn start(&mut self) -> Result<(), StoreError> {
-        let parts = &self.reporter.parts;
-        let _ = parts.reached.send(Some(self.settings.clone()));
-        self.client.subscribe(self.topics.subscriptions());
-        let announce = self.settings.mqtt.home_assistant;
-        let before = self.published.clone();
-        let stale = self.published.move_to(&self.topics, announce);
-        let empty = |topic| retained(topic, String::new());
-        self.ready.extend(stale.into_iter().map(empty));
-        let known = parts.site.look_at_all(|entry| entry.camera.uid);
-        for uid in self.published.without(&known) {
-            let topics = topics_of_camera(&self.topics, uid, announce);
-            self.ready.extend(topics.into_iter().map(empty));
-            self.published.remove(uid);
-        }
-        // Those to come are noted before anything of them is sent; the ones that go, afterwards.
-        let mut all = before.clone();
-        all.add(known.iter().copied());
-        if all != before {
-            all.save(parts.site.store()).await?;
-        }
-        self.published.add(known);
-        let declared = self.settings.mqtt.allowed_commands.iter();
-        let declared = declared.filter(|name| Type::find(name).is_some());
-        for name in self.published.declare(declared.cloned().collect()) {
-            self.ready
-                .push_back(empty(self.topics.own(&format!("cmd/{name}"))));
-        }
-        self.is_saved = self.published == all;
-        self.tell_all();
-        Ok(())
-    }
-
-    /// Everything anew, gateway first.
-    fn tell_all(&mut self) {
-        let document = self.teller().gateway_document();
-        self.ready.extend(document);
-        self.ready.push_back(text(self.topics.status(), ONLINE));
-        self.ready.push_back(self.info());
-        self.ready.push_back(self.health());
-        for kind in self
-            .settings
-            .mqtt
-            .allowed_commands
-            .iter()
-            .filter_map(|name| Type::find(name))
-        {
-            let topic = self.topics.own(&format!("cmd/{}", kind.name));
-            self.ready
-                .push_back(retained(topic, kind.capability().to_string()));
-        }
-        self.health_at = Instant::now() + HEALTH_EVERY;
-        self.cams_changed = true;
-        self.cams_at = Instant::now();
-        self.told.clear();
-        self.again_at = None;
-        self.reporter.parts.site.begin_report();
-    }
-
-    fn info(&self) -> Message {
-        let gateway = &self.settings.gateway;
-        let info = payloads::GatewayInfo {
-            schema: payloads::SCHEMA,
-            gateway: self.topics.gateway(),
-            name: &gateway.name,
-            site: &gateway.site,
-            labels: &gateway.labels,
-            software: "ohmvision",
-            version: env!("CARGO_PKG_VERSION"),
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
-            boot_id: self.reporter.boot_id,
-            session: self.number,
-            started_at: self.reporter.started_at,
-            cameras: self.reporter.parts.site.camera_ids().len(),
-            capabilities: &self.settings.mqtt.allowed_commands,
-            sealing_key: &self.reporter.parts.commands.sealing_key(),
-        };
-        retained(self.topics.own("info"), super::report::json(&info))
-    }
-
-    fn health(&self) -> Message {
-        let health = self.reporter.health(self.outbox.len());
-        retained(self.topics.own("health"), super::report::json(&health))
-    }
-
     /// Reports until something ends the session.
     async fn report(
         &mut self,
@@ -352,18 +171,6 @@ impl Session<'_> {
         }
     }
 
-    /// What is told from time to time although nothing changed.
-    fn repeat(&mut self) {
-        let now = Instant::now();
-        let due = self.told.iter().filter(|(_, told)| told.repeat_at <= now);
-        self.due.extend(due.map(|(id, _)| *id));
-        if self.health_at <= now {
-            self.health_at = now + HEALTH_EVERY;
-            let health = self.health();
-            self.ready.push_back(health);
-        }
-    }
-
     /// Hands over as much as may be in flight: what is ready, then cameras, then events.
     async fn pump(&mut self) -> Result<(), StoreError> {
         let reporter = self.reporter;
@@ -392,79 +199,6 @@ impl Session<'_> {
             self.is_saved = true;
         }
         Ok(())
-    }
-
-    async fn camera(&mut self, id: CameraId) -> Result<(), StoreError> {
-        let site = &self.reporter.parts.site;
-        let before = self.told.get(&id).cloned();
-        let mut messages = Vec::new();
-        let told = site.look(id, |entry| {
-            let now = Instant::now();
-            self.teller()
-                .camera(entry, before.as_ref(), now, &mut messages)
-        });
-        match told {
-            Some(told) => {
-                if !self.published.holds(told.uid) {
-                    // An import brings many at once: one note for all that are there.
-                    let known = site.look_at_all(|entry| entry.camera.uid);
-                    self.published.add(known);
-                    self.published.save(site.store()).await?;
-                }
-                self.cams_changed |= before.is_none_or(|before| before.line != told.line);
-                self.told.insert(id, told);
-            }
-            None => {
-                let Some(told) = self.told.remove(&id) else {
-                    return Ok(());
-                };
-                self.cams_changed = true;
-                let announce = self.settings.mqtt.home_assistant;
-                let topics = topics_of_camera(&self.topics, told.uid, announce);
-                messages.extend(
-                    topics
-                        .into_iter()
-                        .map(|topic| retained(topic, String::new())),
-                );
-                self.published.remove(told.uid);
-                self.is_saved = false;
-            }
-        }
-        self.ready.extend(messages);
-        Ok(())
-    }
-
-    fn cams(&mut self) {
-        let lines = self.reporter.parts.site.look_at_all(payloads::cams_line);
-        self.ready.push_back(retained(
-            self.topics.own("cams"),
-            super::report::json(&lines),
-        ));
-        self.cams_changed = false;
-        self.cams_at = Instant::now() + CAMS_EVERY;
-    }
-
-    fn event(&self, event: &Event) -> Message {
-        let camera = event.camera_id.and_then(|id| self.uid(id));
-        let subject = match camera {
-            Some(uid) if !super::discovery::is_of_gateway(event.kind) => Subject::Camera(uid),
-            _ => Subject::Gateway,
-        };
-        let kind = payloads::event_type(event.kind);
-        let body = payloads::event(&self.topics, event, camera);
-        Message {
-            retain: false,
-            ..retained(
-                self.topics.of(subject, &format!("event/{kind}")),
-                body.to_string(),
-            )
-        }
-    }
-
-    fn uid(&self, id: CameraId) -> Option<Uuid> {
-        let site = &self.reporter.parts.site;
-        let told = self.told.get(&id).map(|told| told.uid);
-        told.or_else(|| site.look(id, |entry| entry.camera.uid))
     }
 
     /// `false`: it can never be sent.
@@ -596,33 +330,5 @@ impl Session<'_> {
                 Ok(_) => {}
             }
         }
-    }
-}
-
-impl Reporter {
-    fn health(&self, waiting: u64) -> payloads::GatewayHealth {
-        use crate::sys::{board, vitals};
-        let parts = &self.parts;
-        let disk = vitals::disk(&parts.state_dir);
-        let at = now();
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let mut health = payloads::GatewayHealth {
-            time: at,
-            uptime_s: at.ms_since(self.started_at) / 1000,
-            load_1m: vitals::load_1m(),
-            rss_bytes: vitals::rss_bytes(),
-            temperature_c: vitals::temperature_c(),
-            disk_free_bytes: disk.map(|(free, _)| free),
-            disk_used_percentage: disk.map(|(_, used)| used),
-            clock_synchronised: board::clock().map(|clock| clock.is_synchronized),
-            scan_running: parts.site.is_scanning(),
-            outbox: waiting,
-            mqtt_sessions: read(&self.counters.sessions),
-            mqtt_published: read(&self.counters.published),
-            mqtt_refused: read(&self.counters.refused),
-            ..payloads::GatewayHealth::default()
-        };
-        health.count(&parts.site.status());
-        health
     }
 }

@@ -1,9 +1,9 @@
 //! Ways of reaching a camera. A prober knows its protocol and nothing else; the caller owns the
 //! retries, the login's attempt budget and the record.
 
+pub mod file;
 mod flv;
 mod gate;
-pub mod file;
 pub mod hls;
 pub mod http;
 pub mod net;

@@ -258,12 +258,6 @@ impl Site {
         let settings = self.settings();
         let cameras = lock(&self.cameras);
         let entry = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
-        let is_web = |url: &&crate::model::StreamUrl| {
-            matches!(
-                url.scheme,
-                crate::model::Scheme::Http | crate::model::Scheme::Https
-            )
-        };
         if !entry.camera.enabled {
             return Err(SiteError::Disabled(id));
         }
@@ -271,10 +265,7 @@ impl Site {
             return Err(error.into());
         }
         let camera = &entry.camera;
-        let source = camera
-            .snapshot_url
-            .as_ref()
-            .or(camera.primary_stream_url.as_ref().filter(is_web));
+        let source = camera.picture_url();
         let url = source.ok_or(SiteError::NoSnapshotSource(id))?.clone();
         let target = Target {
             url,

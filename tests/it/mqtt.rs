@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::broker::{Broker, Cutter, Listener};
+use crate::harness::daemon::run_to_end;
 use crate::harness::fake::{Fake, Fault};
 use crate::harness::{Daemon, is_skipped, wait_for};
 
@@ -287,4 +288,370 @@ fn a_link_that_breaks_loses_nothing() {
         assert_eq!(cutter.cuts.load(Ordering::SeqCst), 5);
         drop(daemon);
     }
+}
+
+const ALL: &str = "allowed_commands = [\"scan\", \"check_now\", \"reconnect\", \"monitoring\", \"snapshot\", \"camera_add\", \"camera_update\", \"camera_remove\", \"config_get\", \"config_patch\", \"export\", \"restart\"]";
+
+fn is_over(body: &str) -> bool {
+    body.contains("\"successful\"") || body.contains("\"failed\"")
+}
+
+fn code(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap();
+    body["code"].as_str().unwrap_or("none").to_owned()
+}
+
+#[test]
+fn commands_are_carried_out_once_and_refused_in_words() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let broker = Broker::start();
+    let listener = broker.listen(&["ohmvision/#"]);
+    let mut daemon = Daemon::start(None, &config(&broker.url(), ALL));
+    let gw = gateway(&listener);
+    let fake = Fake::start(Fault::None);
+    let (id, uid) = add(&daemon, "Gate", &fake.url());
+    let root = format!("ohmvision/{gw}");
+    let cam = format!("{root}/cam/{uid}");
+    listener.wait(
+        &format!("{cam}/state"),
+        20,
+        field("connection_health", &json!("excellent")),
+    );
+
+    // Declared, with what they want.
+    let declared = listener.wait(&format!("{root}/cmd/check_now"), 10, |_| true);
+    assert!(declared.contains("\"of\":\"camera\""), "{declared}");
+
+    let ask = |topic: &str, body: Value| {
+        broker.publish(topic, &body.to_string(), true);
+        listener.wait(topic, 20, is_over)
+    };
+    let topic = format!("{cam}/cmd/check_now/a1");
+    let done = ask(&topic, json!({"status": "init", "requested_by": "test"}));
+    let done: Value = serde_json::from_str(&done).unwrap();
+    assert_eq!(
+        (&done["status"], &done["result"]["camera_id"]),
+        (&json!("successful"), &json!(id)),
+        "{done}"
+    );
+    let states: Vec<String> = listener
+        .all()
+        .into_iter()
+        .filter(|m| m.topic == topic)
+        .map(|m| m.json()["status"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(states, ["init", "executing", "successful"]);
+
+    // The same id is the same command.
+    broker.publish(&topic, "{\"status\":\"init\"}", true);
+    wait_for("the answer of before", Duration::from_secs(10), || {
+        let all = listener.all();
+        (all.iter()
+            .filter(|m| m.topic == topic && m.body.contains("successful"))
+            .count()
+            == 2)
+            .then_some(())
+    });
+
+    for (place, body, wanted) in [
+        (
+            format!("{cam}/cmd/dance/b1"),
+            json!({"status": "init"}),
+            "unknown_command",
+        ),
+        (
+            format!("{root}/cmd/detect/b2"),
+            json!({"status": "init"}),
+            "not_allowed",
+        ),
+        (
+            format!("{root}/cmd/check_now/b3"),
+            json!({"status": "init"}),
+            "wrong_place",
+        ),
+        (
+            format!("{cam}/cmd/check_now/b4"),
+            json!({"status": "init", "parms": {}}),
+            "malformed",
+        ),
+        (
+            format!("{root}/cmd/camera_add/b5"),
+            json!({"status": "init", "params": {"ip_address": "127.0.0.1", "password": "x"}}),
+            "plaintext_secret",
+        ),
+        (
+            format!("{root}/cmd/camera_add/b6"),
+            json!({"status": "init", "params": {"ip_address": "127.0.0.1", "password": {"sealed": "AAAA"}}}),
+            "bad_seal",
+        ),
+        (
+            format!("{root}/cmd/camera_add/b7"),
+            json!({"status": "init", "params": {"ip_adress": "127.0.0.1"}}),
+            "invalid",
+        ),
+        (
+            format!("{root}/cam/{}/cmd/check_now/b8", Uuid::nil()),
+            json!({"status": "init"}),
+            "unknown_camera",
+        ),
+    ] {
+        let answer = ask(&place, body);
+        assert_eq!(code(&answer), wanted, "{place}: {answer}");
+    }
+    assert!(
+        !listener
+            .all()
+            .iter()
+            .any(|m| m.body.contains("\"x\"") && !m.body.contains("init"))
+    );
+
+    // To all gateways: not kept by the broker, with an end.
+    let all = "ohmvision/all/cmd/export/f1";
+    let body = json!({"status": "init", "expires_at": "2199-01-01T00:00:00Z", "params": {"format": "csv"}, "selector": {"labels": {}}});
+    broker.publish(all, &body.to_string(), false);
+    let answer = listener.wait(&format!("{root}/cmd/export/f1"), 10, is_over);
+    assert!(answer.contains("Gate"), "{answer}");
+
+    // Killed in the middle of a command: it ends with a reason.
+    let slow = Fake::start(Fault::Silent);
+    let (_, silent) = add(&daemon, "Silent", &slow.url());
+    let topic = format!("{root}/cam/{silent}/cmd/check_now/k1");
+    broker.publish(&topic, "{\"status\":\"init\"}", true);
+    listener.wait(&topic, 10, |b| b.contains("executing"));
+    daemon.kill();
+    let daemon = restart(&daemon);
+    let answer = listener.wait(&topic, 20, is_over);
+    assert_eq!(code(&answer), "interrupted", "{answer}");
+
+    // Switches and buttons.
+    broker.publish(&format!("{cam}/set/monitoring"), "OFF", false);
+    listener.wait(&format!("{cam}/state"), 10, field("enabled", &json!(false)));
+    listener.wait(&format!("{cam}/availability"), 10, |b| b == "offline");
+    broker.publish(&format!("{cam}/set/monitoring"), "ON", false);
+    listener.wait(
+        &format!("{cam}/state"),
+        20,
+        field("connection_health", &json!("excellent")),
+    );
+    let before = fake.requests.lock().unwrap().len();
+    broker.publish(&format!("{cam}/set/check_now"), "PRESS", false);
+    wait_for("the check", Duration::from_secs(4), || {
+        (fake.requests.lock().unwrap().len() > before).then_some(())
+    });
+
+    // Whatever comes in costs nothing but its refusal.
+    for n in 0..40 {
+        let junk: String = (0..n * 50)
+            .map(|i| char::from(33 + (i % 90) as u8))
+            .collect();
+        broker.publish(&format!("{root}/cmd/scan/junk{n}"), &junk, false);
+        broker.publish(&format!("{cam}/set/key{n}"), &junk, false);
+    }
+    assert!(daemon.peak_rss_kb() < 32 * 1024);
+    daemon.get("/healthz").expect(200);
+}
+
+#[test]
+fn settings_change_live_and_take_themselves_back() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let (first, second) = (Broker::start(), Broker::start());
+    let daemon = Daemon::start(None, "[log]\nfilter = \"info\"\n");
+    let patch = |body: Value| daemon.ask("PATCH", "/api/config", Some(body.to_string()));
+    let heard = first.listen(&["ohmvision/#"]);
+    patch(json!({"mqtt": {"url": first.url()}, "health": {"interval_s": 30}})).expect(200);
+    let gw = gateway(&heard);
+    let proved = || {
+        wait_for("the change proved itself", Duration::from_secs(20), || {
+            daemon.get("/api/config").expect(200)["trial"]
+                .is_null()
+                .then_some(())
+        });
+    };
+    proved();
+    let view = daemon.get("/api/config").expect(200);
+    assert_eq!(view["gateway_id"], json!(gw));
+    assert_eq!(
+        (
+            &view["config"]["health"]["interval_s"],
+            &view["origins"]["health.interval_s"]["layer"]
+        ),
+        (&json!(30), &json!("stored"))
+    );
+    assert_eq!(view["origins"]["server.listen"]["layer"], "command_line");
+
+    // Elsewhere: the old one is told, the new one is filled.
+    let moved = second.listen(&["ohmvision/#"]);
+    patch(json!({"mqtt": {"url": second.url()}})).expect(200);
+    moved.wait(&format!("ohmvision/{gw}/status"), 20, |b| b == "online");
+    heard.wait(&format!("ohmvision/{gw}/status"), 10, |b| b == "offline");
+    proved();
+
+    // Mistakes change nothing.
+    let wrong = patch(json!({"mqtt": {"url": "broker"}, "health": {"interval": 1}})).expect(422);
+    let fields: Vec<&str> = wrong["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["field"].as_str().unwrap())
+        .collect();
+    assert!(
+        fields.contains(&"mqtt.url") && fields.contains(&"health.interval"),
+        "{wrong}"
+    );
+    patch(json!({"server": {"listen": "127.0.0.1:9"}})).expect(409);
+
+    // A broker that is not there: on trial, and what was before is what comes back.
+    patch(json!({"mqtt": {"url": "mqtt://127.0.0.1:1"}})).expect(200);
+    let view = daemon.get("/api/config").expect(200);
+    assert_eq!(view["trial"]["needs"], json!(["broker"]));
+    assert!(
+        view["trial"]["reverts_in_s"].as_u64().unwrap() > 250,
+        "{view}"
+    );
+    moved.wait(&format!("ohmvision/{gw}/status"), 10, |b| b == "offline");
+
+    // A second change takes the first one's place before it, and proves both.
+    patch(json!({"mqtt": {"url": second.url()}})).expect(200);
+    moved.wait(&format!("ohmvision/{gw}/status"), 20, |b| b == "online");
+    proved();
+
+    // Off again: nobody is there to be reached, and nothing has to be.
+    patch(json!({"mqtt": {"url": null}})).expect(200);
+    assert!(daemon.get("/api/config").expect(200)["trial"].is_null());
+    let answer = daemon.post("/api/config/reload", json!({})).expect(200);
+    assert_eq!(answer["config"]["mqtt"]["url"], "");
+}
+
+#[test]
+fn the_installer_is_told_which_step_fails() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let broker = Broker::with("allow_anonymous false\npassword_file DIR/passwd\n", |dir| {
+        let file = dir.join("passwd");
+        let made = std::process::Command::new("mosquitto_passwd")
+            .args(["-b", "-c"])
+            .arg(&file)
+            .args(["box", "right horse"])
+            .status();
+        assert!(made.unwrap().success());
+    });
+    let mut daemon = Daemon::start(None, "");
+    let connect = |url: &str, password: &str, more: &[&str]| {
+        let address = format!("http://{}", daemon.address);
+        let mut args = vec!["mqtt", "connect", url, "-u", "box"];
+        args.extend(more);
+        let env = [
+            ("OHMVISION_URL", address.as_str()),
+            ("OHMVISION_TOKEN", &daemon.token),
+            ("OHMVISION_PASSWORD", password),
+        ];
+        run_to_end(&args, &env)
+    };
+    let (exit, said) = connect("mqtt://127.0.0.1:1", "x", &[]);
+    assert!(exit == 1 && said.contains("tcp        failed"), "{said}");
+    let tls = broker.url().replace("mqtt:", "mqtts:");
+    let (exit, said) = connect(&tls, "x", &[]);
+    assert!(exit == 1 && said.contains("tls        failed"), "{said}");
+    let (exit, said) = connect(&broker.url(), "wrong", &[]);
+    assert!(
+        exit == 1 && said.contains("login      failed") && !said.contains("wrong"),
+        "{said}"
+    );
+    let (exit, said) = connect(&broker.url(), "right horse", &[]);
+    assert!(
+        exit == 0 && said.contains("subscribe  ok") && said.contains("stored"),
+        "{said}"
+    );
+    let view = daemon.get("/api/config").expect(200);
+    assert_eq!(
+        (
+            &view["has_mqtt_password"],
+            &view["config"]["mqtt"]["username"]
+        ),
+        (&json!(true), &json!("box"))
+    );
+    assert!(!view.to_string().contains("horse"));
+
+    // The password outlives the daemon.
+    daemon.stop();
+    let daemon = Daemon::start_on(None, &daemon.state.clone(), None);
+    wait_for("it reports again", Duration::from_secs(20), || {
+        daemon.log().contains("is connected").then_some(())
+    });
+    assert!(!daemon.log().contains("horse"));
+}
+
+/// Reports with the access list of the page for people, as a login of its own.
+#[test]
+fn the_access_list_of_the_page_is_enough() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let page = include_str!("../../packaging/doc/mqtt.md");
+    let list = page
+        .split("```mosquitto-acl\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    // The gateway is named like its id, which is there after its first start.
+    let mut daemon = Daemon::start(None, "");
+    let gw = daemon.get("/api/config").expect(200)["gateway_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    daemon.stop();
+    let lines = "allow_anonymous false\npassword_file DIR/passwd\nacl_file DIR/acl\nuse_username_as_clientid true\n";
+    let broker = Broker::with(lines, |dir| {
+        // mosquitto wants the user's own lines before or after, and `pattern` lines anywhere.
+        std::fs::write(dir.join("acl"), list).unwrap();
+        for (user, password) in [(gw.as_str(), "gwpw"), ("homeassistant", "hapw")] {
+            let file = dir.join("passwd");
+            let new: &[&str] = if file.exists() {
+                &["-b"]
+            } else {
+                &["-b", "-c"]
+            };
+            let made = std::process::Command::new("mosquitto_passwd")
+                .args(new)
+                .arg(&file)
+                .args([user, password])
+                .status();
+            assert!(made.unwrap().success());
+        }
+    });
+    let file = daemon.state.with_file_name("password");
+    std::fs::write(&file, "gwpw\n").unwrap();
+    let toml = daemon.state.with_file_name("ohmvision.toml");
+    let more = format!(
+        "password_file = \"{}\"\nallowed_commands = [\"check_now\", \"monitoring\"]",
+        file.display()
+    );
+    std::fs::write(&toml, config(&broker.url(), &more)).unwrap();
+    let daemon = restart(&daemon);
+    let (_, uid) = add(&daemon, "Gate", "rtsp://127.0.0.1:1/live");
+    let home = ["-u", "homeassistant", "-P", "hapw"];
+    wait_for("the broker is reached", Duration::from_secs(20), || {
+        daemon.log().contains("is connected").then_some(())
+    });
+    let heard = broker.retained_as(&home, &["ohmvision/#", "homeassistant/#"], |all| {
+        all.contains_key(&format!(
+            "homeassistant/device/{gw}/{}/config",
+            uid.replace('-', "")
+        )) && all
+            .get(&format!("ohmvision/{gw}/cam/{uid}/availability"))
+            .is_some_and(|b| b == "offline")
+    });
+    assert_eq!(heard[&format!("ohmvision/{gw}/status")], "online");
+    assert!(
+        !daemon.log().contains("WARN") || !daemon.log().contains("is not published"),
+        "{}",
+        daemon.log()
+    );
 }

@@ -86,14 +86,8 @@ impl Broker {
 
     /// Listens to these filters with MQTT 5.
     pub fn listen(&self, filters: &[&str]) -> Listener {
-        self.listen_with(filters, &[])
-    }
-
-    pub fn listen_with(&self, filters: &[&str], more: &[&str]) -> Listener {
         let mut command = self.client("mosquitto_sub");
-        command
-            .args(["-V", "5", "-q", "1", "-F", "%r\t%t\t%p"])
-            .args(more);
+        command.args(["-V", "5", "-q", "1", "-F", "%t\t%p"]);
         for filter in filters {
             command.args(["-t", filter]);
         }
@@ -109,10 +103,7 @@ impl Broker {
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
                 let mut heard = into.lock().unwrap();
-                let mut parts = line.splitn(3, '\t');
-                let (Some(retained), Some(topic), Some(body)) =
-                    (parts.next(), parts.next(), parts.next())
-                else {
+                let Some((topic, body)) = line.split_once('\t') else {
                     continue;
                 };
                 if topic == READY {
@@ -120,7 +111,6 @@ impl Broker {
                     continue;
                 }
                 heard.messages.push(Published {
-                    is_retained: retained == "1",
                     topic: topic.to_owned(),
                     body: body.to_owned(),
                 });
@@ -132,6 +122,32 @@ impl Broker {
             listener.heard.lock().unwrap().is_subscribed.then_some(())
         });
         listener
+    }
+
+    /// What is retained below these filters, read anew until it is as wanted.
+    pub fn retained_as(
+        &self,
+        login: &[&str],
+        filters: &[&str],
+        is_wanted: impl Fn(&BTreeMap<String, String>) -> bool,
+    ) -> BTreeMap<String, String> {
+        wait_for("what is retained", Duration::from_secs(20), || {
+            let mut command = self.client("mosquitto_sub");
+            command
+                .args(["-V", "5", "-W", "1", "-F", "%t\t%p"])
+                .args(login);
+            for filter in filters {
+                command.args(["-t", filter]);
+            }
+            let out = command.output().expect("mosquitto-clients is installed");
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            let pair = |line: &str| {
+                line.split_once('\t')
+                    .map(|(t, b)| (t.to_owned(), b.to_owned()))
+            };
+            let all: BTreeMap<_, _> = text.lines().filter_map(pair).collect();
+            is_wanted(&all).then_some(all)
+        })
     }
 
     pub fn publish(&self, topic: &str, body: &str, retain: bool) {
@@ -165,7 +181,6 @@ struct Heard {
 /// One message.
 #[derive(Debug, Clone)]
 pub struct Published {
-    pub is_retained: bool,
     pub topic: String,
     pub body: String,
 }
@@ -185,10 +200,6 @@ pub struct Listener {
 impl Listener {
     pub fn all(&self) -> Vec<Published> {
         self.heard.lock().unwrap().messages.clone()
-    }
-
-    pub fn count(&self) -> usize {
-        self.heard.lock().unwrap().messages.len()
     }
 
     /// The newest body of each topic; empty ones are left out, as the broker does.
