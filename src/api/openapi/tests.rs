@@ -495,8 +495,13 @@ fn examples_are_accepted() {
                 }
                 // Read by their handlers.
                 (
-                    "AdoptRequest" | "ScanRequest" | "DiscoverRequest" | "TokenRequest"
-                    | "ChannelChoice" | "PtzOrder",
+                    "AdoptRequest"
+                    | "ScanRequest"
+                    | "DiscoverRequest"
+                    | "TokenRequest"
+                    | "ChannelChoice"
+                    | "PtzOrder"
+                    | "ConfigurationChange",
                     Some(_),
                 ) => None,
                 (other, _) => panic!("no reader of {other} is known to this test"),
