@@ -51,6 +51,11 @@ impl Site {
                     lock(&self.motor_ways).entry(id).or_default().reached = Some(reached);
                     return Ok(Arc::new(facts));
                 }
+                // The maker's own word: it has none, whatever ONVIF said.
+                Ok(None) if door.maker.is_some() => {
+                    failure = None;
+                    break;
+                }
                 Ok(None) => {}
                 Err(error) => {
                     let is_login = |error: &ProbeError| {
