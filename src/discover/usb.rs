@@ -156,7 +156,7 @@ fn camera(node: Node, told: Told) -> UsbCamera {
 fn silent(node: Node, fault: &DriverFault) -> UsbCamera {
     let (code, message) = match fault {
         DriverFault::Refused(error) if error.kind() == io::ErrorKind::PermissionDenied => (
-            ErrorCode::Internal,
+            ErrorCode::Refused,
             "it may not be opened; add the user of this program to the group video".to_owned(),
         ),
         DriverFault::Refused(error) => (ErrorCode::Reset, error.to_string()),

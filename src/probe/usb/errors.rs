@@ -60,7 +60,7 @@ pub(super) fn driver_error(error: &io::Error, name: &str, log: &Transcript) -> P
             ),
         ),
         libc::EACCES | libc::EPERM => (
-            ErrorCode::Internal,
+            ErrorCode::Refused,
             format!("{name} may not be opened; add the user of this program to the group video"),
         ),
         libc::ENOSPC => (

@@ -47,7 +47,7 @@ fn errors_of_drivers_have_their_codes() {
     log.enter(Stage::Connect);
     assert_eq!(code(libc::ENOENT, &log), ErrorCode::NotFound);
     assert_eq!(code(libc::ENODEV, &log), ErrorCode::NotFound);
-    assert_eq!(code(libc::EACCES, &log), ErrorCode::Internal);
+    assert_eq!(code(libc::EACCES, &log), ErrorCode::Refused);
     assert_eq!(code(libc::EIO, &log), ErrorCode::Reset);
     log.enter(Stage::Start);
     assert_eq!(code(libc::EBUSY, &log), ErrorCode::Busy);
