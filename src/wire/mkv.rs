@@ -3,7 +3,6 @@
 //! length costs the same memory; files that were cut off, or never closed, are read as far as they go.
 
 use super::mp4::{Sample, Span};
-use super::rate::TimestampRate;
 use super::sample::SampleFormat;
 use super::sdp::plausible_fps;
 use super::source::{Source, array, bytes};
@@ -172,8 +171,26 @@ pub struct Track {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found {
     pub sample: Option<Sample>,
-    /// By the timestamps around it, in ms.
-    pub rate: TimestampRate,
+    /// The pictures around it: how many, and their first and last time in ms. Times are those of
+    /// presentation, and go back and forth where there are B-frames.
+    pictures: u32,
+    span_ms: Option<(u64, u64)>,
+}
+
+impl Found {
+    /// Frames per second by the timestamps around the key frame, rounded to 0.1.
+    pub fn fps(&self) -> Option<f64> {
+        let (first, last) = self.span_ms?;
+        let intervals = self.pictures.checked_sub(1).filter(|n| *n > 1)?;
+        let span_ms = Some(last - first).filter(|ms| *ms > 0)?;
+        plausible_fps(f64::from(intervals) * 1000.0 / span_ms as f64)
+    }
+
+    fn count(&mut self, at_ms: u64) {
+        let (first, last) = self.span_ms.unwrap_or((at_ms, at_ms));
+        self.span_ms = Some((first.min(at_ms), last.max(at_ms)));
+        self.pictures = self.pictures.saturating_add(1);
+    }
 }
 
 impl Track {
@@ -341,7 +358,7 @@ impl Track {
                 return true;
             };
             let at_ms = self.ms(base.saturating_add_signed(block.0.into()));
-            found.rate.frame(at_ms, 1000);
+            found.count(at_ms);
             let is_first = found.sample.is_none();
             if block.1 && (is_first || at_ms <= position_ms) {
                 found.sample = Some(block.2);

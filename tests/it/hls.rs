@@ -79,7 +79,9 @@ impl Server {
         let list = dir.join("cam.m3u8").display().to_string();
         let mut arguments = vec!["-loglevel", "error", "-re", "-f", "lavfi", "-i", source];
         arguments.extend(encoder);
-        arguments.extend(["-g", "15", "-t", "120", "-f", "hls", "-hls_time", "1"]);
+        // Without a bit rate the packager leaves a variant out of its multivariant playlist.
+        arguments.extend(["-b:v", "500k", "-g", "15", "-t", "120"]);
+        arguments.extend(["-f", "hls", "-hls_time", "1"]);
         arguments.extend(["-hls_list_size", "5"]);
         arguments.extend(packager);
         arguments.push(&list);

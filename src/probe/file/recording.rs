@@ -6,7 +6,6 @@ use crate::model::{Codec, ErrorCode, Evidence, MediaFacts};
 use crate::wire::jpeg::{JpegScanner, Progress};
 use crate::wire::mkv::{self, MkvError};
 use crate::wire::mp4::{self, Mp4Error, Sample, Span};
-use crate::wire::rate::TimestampRate;
 use crate::wire::sample::{SampleFormat, SampleWatch};
 use crate::wire::source::Source;
 use crate::wire::ts::{self, TsError, TsWatch};
@@ -150,7 +149,7 @@ impl Recording {
                 let found = track.key_sample(file, position_ms);
                 let facts = self.prove(file, found.sample, &track.format, position_ms)?;
                 Ok(Shown {
-                    measured_fps: fps_in_ms(found.rate),
+                    measured_fps: found.fps(),
                     facts,
                     evidence: Evidence::KeyFrame,
                 })
@@ -313,10 +312,6 @@ fn of_format(format: &SampleFormat, width: u32, height: u32, fps: Option<f64>) -
         fps: fps.or(read.and_then(|r| r.fps)),
         announced_fps: None,
     }
-}
-
-fn fps_in_ms(rate: TimestampRate) -> Option<f64> {
-    rate.fps(1000)
 }
 
 fn no_frame(file: &mut Window, what: &str) -> Fault {

@@ -249,7 +249,7 @@ impl Place {
     ) -> Result<Answer, ProbeError> {
         let link = session.link(&self.target, log, clock).await?;
         log.enter(Stage::Describe);
-        if self.login_in_path {
+        if self.login_in_path && log.auth == AuthUse::NotSent {
             log.auth = AuthUse::SentNoVerdict;
         }
         let known = self.known_authorization(ask, session, log)?;

@@ -151,7 +151,7 @@ fn recordings_with_and_without_an_index() {
                 is_key(&track, &file, found.sample.unwrap()),
                 "{position_ms}"
             );
-            assert_eq!(found.rate.fps(1000), Some(25.0));
+            assert_eq!(found.fps(), Some(25.0));
             places.push(found.sample.unwrap().at);
         }
         assert_eq!(places[0], places[1]);
