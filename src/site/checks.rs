@@ -488,7 +488,7 @@ fn check_view(entry: &Entry, attempt: &Attempt, now: Timestamp) -> CheckView {
 }
 
 /// A random number in `0.0..1.0`; the middle where the system has none to give.
-fn dice() -> f64 {
+pub(super) fn dice() -> f64 {
     use ring::rand::SecureRandom as _;
     let mut bytes = [0; 4];
     match ring::rand::SystemRandom::new().fill(&mut bytes) {

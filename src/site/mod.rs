@@ -13,6 +13,7 @@ mod records;
 mod scan;
 mod settings;
 mod silence;
+mod subscriptions;
 mod tokens;
 mod types;
 mod views;
