@@ -252,6 +252,10 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         let site = site.clone();
         move || site.clone().watch_usb()
     }));
+    parts.spawn(kept("subscriptions", stop.clone(), {
+        let site = site.clone();
+        move || site.clone().keep_subscriptions()
+    }));
     parts.spawn(kept("store mark", stop.clone(), {
         let (store, stop) = (store.clone(), stop.clone());
         move || watch_store(store.clone(), writer.clone(), stop.clone())

@@ -233,6 +233,7 @@ fn connection_config(fields: &mut Fields<'_>) -> ConnectionConfig {
         check_interval_s: inner.integer("check_interval_s", 5, 86_400),
         verify_frames: inner.boolean("verify_frames"),
         tls_verify: inner.boolean("tls_verify"),
+        onvif_events: inner.boolean("onvif_events"),
     };
     fields.absorb(inner.finish());
     config

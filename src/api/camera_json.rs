@@ -232,7 +232,7 @@ pub(in crate::api) mod tests {
             "ip_address": "192.168.1.100", "port": 554, "username": "admin", "has_password": true,
             "onvif_username": null, "nvr_id": null, "channel": null,
             "connection_config": {"timeout_ms": null, "retry": null, "transport": null,
-                "check_interval_s": null, "verify_frames": null, "tls_verify": null},
+                "check_interval_s": null, "verify_frames": null, "tls_verify": null, "onvif_events": null},
             "cloud_config": {}, "connection_health": "excellent",
             "last_health_check": "2026-09-21T14:13:20Z", "uptime_percentage": 98.5,
             "average_response_time_ms": 250, "disconnections": 3, "failed_connection_attempts": 0,

@@ -57,6 +57,8 @@ pub struct ConnectionConfig {
     pub check_interval_s: Option<u32>,
     pub verify_frames: Option<bool>,
     pub tls_verify: Option<bool>,
+    /// Subscribe to its events over ONVIF.
+    pub onvif_events: Option<bool>,
 }
 
 /// A stored camera. Holds no secret: URLs carry placeholders, passwords live in [`CameraSecrets`].

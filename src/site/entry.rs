@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::subscriptions::SubscriptionHealth;
 use super::views::{CameraView, CheckView, HealthView, ReconnectionView, grade_name};
 use crate::brake::now;
 use crate::model::{
@@ -28,6 +29,8 @@ pub struct Entry {
     pub by_hand: bool,
     /// A detection runs for this camera.
     pub detecting: bool,
+    /// Its events over ONVIF, where it is set to that.
+    pub subscription: SubscriptionHealth,
     /// Another device has its address: no login is sent there.
     pub displaced: Option<Displaced>,
 }
@@ -50,6 +53,7 @@ impl Entry {
             waiters: Vec::new(),
             by_hand: false,
             detecting: false,
+            subscription: SubscriptionHealth::None,
             displaced: None,
         }
     }
@@ -75,10 +79,13 @@ impl Entry {
     fn issues(&self) -> Vec<String> {
         let pushes = self.camera.webhook_sha256.is_some() && !self.is_pushing();
         let is_silent = || matches!(self.silence(now()), Silence::TooLong { .. });
-        match pushes && is_silent() {
-            true => vec!["events_silent".to_owned()],
-            false => Vec::new(),
-        }
+        let is_lost = matches!(self.subscription, SubscriptionHealth::Lost(_));
+        let found = [
+            (is_lost, "onvif_events_lost"),
+            (pushes && is_silent(), "events_silent"),
+        ];
+        let found = found.into_iter().filter(|(is, _)| *is);
+        found.map(|(_, name)| name.to_owned()).collect()
     }
 
     /// Why nothing is sent to the camera's address, where another device has it.

@@ -18,6 +18,7 @@ mod scan;
 mod scan_logins;
 mod settings;
 mod silence;
+mod subscriptions;
 mod tokens;
 mod types;
 mod usb;

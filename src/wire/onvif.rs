@@ -4,6 +4,7 @@
 //! Answers are read by local names and in any order; what is missing stays `None`.
 
 pub mod address;
+pub mod events;
 pub mod media;
 pub mod ptz;
 
@@ -22,6 +23,8 @@ const ADDRESSES_MAX: usize = 16;
 pub struct Call {
     /// As in the `Content-Type` of SOAP 1.2.
     pub action: String,
+    /// Header blocks beside the login.
+    pub header: String,
     /// Without the password: that stands in the header.
     pub body: String,
 }
@@ -35,6 +38,7 @@ impl Call {
     fn new(namespace: &str, name: &str, inner: &str) -> Self {
         Self {
             action: format!("{namespace}/{name}"),
+            header: String::new(),
             body: format!("<{name} xmlns=\"{namespace}\">{inner}</{name}>"),
         }
     }
@@ -131,6 +135,7 @@ pub struct Services {
     pub media: Option<String>,
     pub media2: Option<String>,
     pub ptz: Option<String>,
+    pub events: Option<String>,
 }
 
 /// Reads the answer to GetServices or GetCapabilities.
@@ -156,6 +161,7 @@ pub fn services(answer: &[u8]) -> Result<Services, XmlError> {
                 Some("Media") => found.media = said(&leaf),
                 Some("Media2") => found.media2 = said(&leaf),
                 Some("PTZ") => found.ptz = said(&leaf),
+                Some("Events") => found.events = said(&leaf),
                 _ => {}
             }
         }
@@ -164,6 +170,7 @@ pub fn services(answer: &[u8]) -> Result<Services, XmlError> {
                 media::MEDIA => &mut found.media,
                 media::MEDIA2 => &mut found.media2,
                 ptz::PTZ => &mut found.ptz,
+                events::EVENTS => &mut found.events,
                 _ => return,
             };
             if slot.is_none() && !address.is_empty() {

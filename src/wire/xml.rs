@@ -134,6 +134,115 @@ pub fn walk(document: &[u8], mut visit: impl FnMut(Step<'_>)) -> Result<(), XmlE
     }
 }
 
+/// The elements inside the first one of this name, as they are written, with `attributes` and whatever
+/// namespaces they use from outside declared on each: fit to stand elsewhere.
+///
+/// # Errors
+/// As [`walk`].
+pub fn raw_children(
+    document: &[u8],
+    name: &str,
+    attributes: &str,
+) -> Result<Vec<String>, XmlError> {
+    let text = std::str::from_utf8(document).map_err(|_| XmlError::NotUtf8)?;
+    let text = text.trim_start_matches('\u{feff}');
+    let mut reader = Reader::from_str(text);
+    let mut found = Vec::new();
+    // Declarations of each open element.
+    let mut scopes: Vec<Vec<(String, String)>> = Vec::new();
+    // Depth of the one that is looked for, and where its child begins.
+    let (mut inside, mut begun) = (None, None::<(usize, String)>);
+    let mut elements = 0;
+    loop {
+        let at = reader.buffer_position();
+        let event = reader.read_event().map_err(|_| XmlError::Broken { at })?;
+        let (start, end) = (at as usize, reader.buffer_position() as usize);
+        match event {
+            Event::Start(tag) | Event::Empty(tag) if elements == ELEMENTS_MAX => {
+                drop(tag);
+                return Err(XmlError::TooLarge);
+            }
+            Event::Start(tag) => {
+                elements += 1;
+                if scopes.len() == DEPTH_MAX {
+                    return Err(XmlError::TooLarge);
+                }
+                let is_child = inside == Some(scopes.len());
+                let own = declarations(&tag);
+                if is_child && begun.is_none() {
+                    begun = Some((start, opened(&tag, &own, &scopes, attributes)));
+                }
+                if inside.is_none() && local(tag.name().as_ref()) == name {
+                    inside = Some(scopes.len() + 1);
+                }
+                scopes.push(own);
+            }
+            Event::Empty(tag) => {
+                elements += 1;
+                if inside == Some(scopes.len()) {
+                    let own = declarations(&tag);
+                    found.push(rewritten(
+                        text,
+                        start,
+                        end,
+                        &opened(&tag, &own, &scopes, attributes),
+                    ));
+                }
+            }
+            Event::End(_) => {
+                scopes.pop();
+                match inside {
+                    Some(depth) if depth == scopes.len() => {
+                        if let Some((start, head)) = begun.take() {
+                            found.push(rewritten(text, start, end, &head));
+                        }
+                    }
+                    Some(depth) if depth > scopes.len() => return Ok(found),
+                    _ => {}
+                }
+            }
+            Event::Eof => return Ok(found),
+            _ => {}
+        }
+    }
+}
+
+/// `xmlns` attributes of an element, raw.
+fn declarations(tag: &BytesStart<'_>) -> Vec<(String, String)> {
+    let mut all = tag.attributes();
+    all.with_checks(false);
+    let all = all.map_while(Result::ok).take(ATTRIBUTES_MAX);
+    all.map(|a| (a.key.as_ref().to_owned(), a.value.to_string()))
+        .filter(|(key, _)| key == "xmlns" || key.starts_with("xmlns:"))
+        .collect()
+}
+
+/// The beginning of a tag, `<name`, with what it needs from outside.
+fn opened(
+    tag: &BytesStart<'_>,
+    own: &[(String, String)],
+    scopes: &[Vec<(String, String)>],
+    attributes: &str,
+) -> String {
+    let mut declared: Vec<&str> = own.iter().map(|(key, _)| key.as_str()).collect();
+    let mut head = format!("<{} {attributes}", tag.name().as_ref());
+    for (key, value) in scopes.iter().rev().flatten() {
+        if !declared.contains(&key.as_str()) {
+            declared.push(key);
+            head.push_str(&format!(" {key}=\"{}\"", value.replace('"', "&quot;")));
+        }
+    }
+    head
+}
+
+/// An element's own text with another beginning of its tag.
+fn rewritten(text: &str, start: usize, end: usize, head: &str) -> String {
+    let source = text.get(start..end).unwrap_or_default();
+    let name = source.find([' ', '\t', '\r', '\n', '>', '/']);
+    let rest = name.and_then(|at| source.get(at..)).unwrap_or_default();
+    format!("{head}{rest}")
+}
+
 /// Visits the attributes of an element, up to the first that is broken.
 fn attributes(element: &BytesStart<'_>, path: &[String], visit: &mut impl FnMut(Step<'_>)) {
     let mut all = element.attributes();

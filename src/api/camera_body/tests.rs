@@ -309,6 +309,7 @@ fn details_are_normalised() {
         check_interval_s: Some(30),
         verify_frames: Some(true),
         tls_verify: Some(false),
+        onvif_events: None,
     };
     assert_eq!(draft.connection_config, want);
 }

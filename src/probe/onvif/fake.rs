@@ -177,6 +177,12 @@ impl Device {
         if !is_open && !self.is_authorized(request) {
             return self.refusal();
         }
+        let is_of_subscription = ["PullMessages", "Renew", "Unsubscribe"].contains(&name.as_str());
+        let is_named = request.body.contains(">7</d:Id>")
+            && request.body.contains("IsReferenceParameter=\"true\"");
+        if is_of_subscription && !is_named {
+            return self.fault("ter:InvalidArgVal", "which subscription?");
+        }
         match self.result(&name) {
             Some(body) => ("200 OK".into(), String::new(), envelope(&body)),
             None => self.fault("ter:ActionNotSupported", "not supported"),
@@ -262,6 +268,9 @@ impl Device {
             "GetStreamUri" => format!("<GetStreamUriResponse><MediaUri><Uri>{rtsp}/live?profile=1&amp;x=2</Uri></MediaUri></GetStreamUriResponse>"),
             "GetSnapshotUri" => format!("<GetSnapshotUriResponse><MediaUri><Uri>{http}/snap.jpg</Uri></MediaUri></GetSnapshotUriResponse>"),
             "GetNetworkInterfaces" => "<GetNetworkInterfacesResponse><NetworkInterfaces token='eth0'><Info><HwAddress>44:19:B6:4D:00:11</HwAddress></Info></NetworkInterfaces></GetNetworkInterfacesResponse>".into(),
+            "CreatePullPointSubscription" => format!("<CreatePullPointSubscriptionResponse xmlns:d='urn:d'><SubscriptionReference><Address>{http}/onvif/Subscription</Address><ReferenceParameters><d:Id>7</d:Id></ReferenceParameters></SubscriptionReference></CreatePullPointSubscriptionResponse>"),
+            "PullMessages" => "<PullMessagesResponse><NotificationMessage><Topic>tns1:RuleEngine/CellMotionDetector/Motion</Topic><Message><Message UtcTime='2026-01-02T03:04:05Z' PropertyOperation='Changed'><Data><SimpleItem Name='IsMotion' Value='true'/></Data></Message></Message></NotificationMessage></PullMessagesResponse>".into(),
+            "Renew" | "Unsubscribe" | "SetSynchronizationPoint" => format!("<{name}Response/>"),
             "GetNodes" => "<GetNodesResponse><PTZNode token='n'><SupportedPTZSpaces><ContinuousPanTiltVelocitySpace/></SupportedPTZSpaces><MaximumNumberOfPresets>8</MaximumNumberOfPresets></PTZNode></GetNodesResponse>".into(),
             _ => return None,
         })

@@ -4,6 +4,7 @@
 //! camera; deeper, everything that leads to its pictures is read, and the caller proves them with the
 //! prober of the stream.
 
+pub mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(super) mod motors;

@@ -119,6 +119,11 @@ impl Session {
         self.target.login.as_ref()
     }
 
+    /// The next call has its time from now on: a subscription outlives every probe.
+    pub(super) fn restart_clock(&mut self) {
+        self.clock = Clock::start(&self.target);
+    }
+
     /// Calls the device service without a login, which a refusal does not draw out.
     ///
     /// # Errors
@@ -308,7 +313,11 @@ impl Session {
         log: &mut Transcript,
     ) -> Result<Reply, ProbeError> {
         let (authorization, security) = self.login_for(service, mechanism, log)?;
-        let envelope = soap::envelope(security.as_deref().map(String::as_str), &call.body);
+        let mut header = Zeroizing::new(call.header.clone());
+        if let Some(security) = &security {
+            header.push_str(security);
+        }
+        let envelope = soap::envelope(Some(header.as_str()), &call.body);
         let body = Bytes::copy_from_slice(envelope.as_bytes());
         let authorization = authorization.as_deref().map(String::as_str);
         let is_unproven = log.auth == AuthUse::SentNoVerdict;
