@@ -29,7 +29,7 @@ impl Brake {
         mut target: Target,
         errand: Errand,
     ) -> Result<Puller, ProbeError> {
-        let host = self.host(host_key(&target));
+        let host = self.host(&target);
         let _session = host.sessions.acquire().await;
         let login = self.fingerprint(&target);
         let mut permit = self.permit(&target, errand);
