@@ -76,6 +76,15 @@ impl Puller {
             Err(error) if error.is_about_call() => {}
             Err(error) => return Err(error.into()),
         }
+        // Every device knows this call: a login that goes with one it does not know has no verdict.
+        match session
+            .call(&device, &codec::get_device_information(), log)
+            .await
+        {
+            Ok(_) => {}
+            Err(error) if error.is_about_call() => {}
+            Err(error) => return Err(error.into()),
+        }
         let events = events_service(&mut session, &device, log).await?;
         let call = create_pull_point(LIFETIME_S);
         let answer = session.call(&events, &call, log).await?;
