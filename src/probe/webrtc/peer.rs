@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dimpl::{Dtls, Output};
 use is::stun::{StunMessage, StunPacket};
@@ -20,6 +21,8 @@ use crate::wire::webrtc::{Answer, Offer};
 
 /// Larger datagrams are cut, and then fail their checks.
 const DATAGRAM_BYTES_MAX: usize = 2048;
+/// The shortest wait for a datagram.
+const MOMENT: Duration = Duration::from_millis(1);
 /// Pairs of addresses that are checked at the same time.
 const PAIRS_MAX: usize = 32;
 
@@ -208,9 +211,8 @@ impl Peer {
             let wake = [self.ice.poll_timeout(), self.dtls_wake];
             let wake = wake.into_iter().flatten().map(Instant::from_std).min();
             // A timer that is due already still lets packets in.
-            let wake = wake.map_or(until, |w| {
-                w.max(now + std::time::Duration::from_millis(1)).min(until)
-            });
+            let soon = now + MOMENT;
+            let wake = wake.map_or(until, |wake| wake.max(soon)).min(until);
             let receive = self.socket.recv_from(&mut self.received[..]);
             let (length, from) = match timeout_at(wake, receive).await {
                 Err(_) => {

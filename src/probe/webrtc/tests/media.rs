@@ -11,8 +11,10 @@ use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
 
 use super::{Fake, answer, at, created, failure, http};
 use crate::model::{Codec, ErrorCode, Evidence, Stage};
+use crate::policy::networks::AllowedNetworks;
 use crate::probe::webrtc::crypto::STUN_INTEGRITY;
 use crate::probe::webrtc::identity::{Identity, dtls_config};
+use crate::probe::webrtc::peer::Local;
 use crate::probe::{Depth, run};
 use crate::wire::srtp::{Profile, tests::seal_rtp};
 use crate::wire::webrtc;
@@ -229,6 +231,21 @@ impl Device {
         let (profile, material, is_client) = self.keys.as_ref().unwrap();
         let sealed = seal_rtp(*profile, material, *is_client, packet, 0);
         self.socket.send_to(&sealed, self.remote.unwrap()).unwrap();
+    }
+}
+
+/// Less than the shortest wait is left, while ICE has its timers.
+#[tokio::test]
+async fn the_last_moment_of_a_wait_is_a_wait() {
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = silent.local_addr().unwrap();
+    let answer = webrtc::parse(answer(&at(address)).as_bytes()).unwrap();
+    let networks = AllowedNetworks::parse(&["loopback"]).unwrap();
+    let local = Local::bind(address).unwrap();
+    let mut peer = local.connect(&answer, networks.into()).unwrap();
+    for _ in 0..20 {
+        let until = tokio::time::Instant::now() + Duration::from_micros(500);
+        assert!(peer.next(until).await.unwrap().is_none());
     }
 }
 
