@@ -304,6 +304,10 @@ async fn until_end(
     mut orders: mpsc::Receiver<Order>,
     parts: &mut JoinSet<()>,
 ) -> Result<(), DaemonError> {
+    // Not a pause that begins anew with each order: a client that asks all the time must not keep a
+    // change on trial for ever.
+    let mut look = tokio::time::interval(TRIAL_LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             Some(order) = orders.recv() => {
@@ -311,7 +315,7 @@ async fn until_end(
                     return Ok(());
                 }
             }
-            () = tokio::time::sleep(TRIAL_LOOK), if settings.is_on_trial() => {
+            _ = look.tick(), if settings.is_on_trial() => {
                 look_at_trial(watched, settings).await?;
             }
             signal = signals.next() => match signal {

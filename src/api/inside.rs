@@ -39,7 +39,8 @@ pub async fn perform(
         body,
         upload: None,
     };
-    let (head, content) = act(context, call).await?.into_parts();
+    // All deeds of the API in one future: large, so not on the stack of whoever asks.
+    let (head, content) = Box::pin(act(context, call)).await?.into_parts();
     let Content::Whole(whole) = content else {
         // Nobody inside reads events bit by bit.
         return Ok(Given::Nothing);

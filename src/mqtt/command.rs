@@ -161,7 +161,7 @@ pub fn read(payload: &[u8]) -> Result<Said, Refusal> {
 
 fn init(mut fields: Map<String, Value>) -> Result<Init, String> {
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        let near = nearest(unknown, FIELDS.into_iter());
+        let near = nearest(unknown, FIELDS);
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         let shown: String = unknown.chars().take(40).collect();
         return Err(format!("there is no field `{shown}`{hint}"));

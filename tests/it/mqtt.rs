@@ -655,3 +655,52 @@ fn the_access_list_of_the_page_is_enough() {
         daemon.log()
     );
 }
+
+/// What a broker may bring: a message beyond every size that waits for good, and a second client that
+/// calls itself by our name.
+#[test]
+fn a_hostile_broker_is_told_about_and_survived() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let broker = Broker::start();
+    let listener = broker.listen(&["ohmvision/#"]);
+    let mut daemon = Daemon::start(None, &config(&broker.url(), "version = \"3.1.1\""));
+    let gw = gateway(&listener);
+    let status = format!("ohmvision/{gw}/status");
+    listener.wait(&status, 10, |b| b == "online");
+    broker.publish(
+        &format!("ohmvision/{gw}/cmd/scan/huge"),
+        &"x".repeat(100_000),
+        true,
+    );
+    wait_for("commands are switched off", Duration::from_secs(20), || {
+        daemon
+            .log()
+            .contains("commands over MQTT are off")
+            .then_some(())
+    });
+    // It still reports.
+    let (_, uid) = add(&daemon, "Gate", "rtsp://127.0.0.1:1/live");
+    listener.wait(&format!("ohmvision/{gw}/cam/{uid}/availability"), 20, |b| {
+        b == "offline"
+    });
+    listener.wait(&status, 10, |b| b == "online");
+    daemon.stop();
+
+    let file = daemon.state.with_file_name("ohmvision.toml");
+    std::fs::write(&file, config(&broker.url(), "")).unwrap();
+    let daemon = restart(&daemon);
+    listener.wait(&status, 20, |b| b == "online");
+    // MQTT 5 lets a client say what it takes: the huge one does not come at all.
+    assert!(!daemon.log().contains("commands over MQTT are off"));
+    let other = broker.impostor(&gw);
+    // In the broker's own words where it has any, else by what it looks like.
+    wait_for(
+        "the second client is named",
+        Duration::from_secs(30),
+        || daemon.log().contains("the same identity").then_some(()),
+    );
+    drop(other);
+    listener.wait(&status, 20, |b| b == "online");
+}

@@ -39,7 +39,7 @@ impl Session<'_> {
     /// What a new session says first.
     pub(super) async fn start(&mut self) -> Result<(), StoreError> {
         let parts = &self.reporter.parts;
-        let _ = parts.reached.send(Some(self.settings.clone()));
+        parts.reached.send_replace(Some(self.settings.clone()));
         if !self.reporter.is_deaf.load(Ordering::Relaxed) {
             self.client.subscribe(self.topics.subscriptions());
         }

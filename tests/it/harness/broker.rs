@@ -150,6 +150,13 @@ impl Broker {
         })
     }
 
+    /// A client that connects with this id and stays.
+    pub fn impostor(&self, id: &str) -> Impostor {
+        let mut command = self.client("mosquitto_sub");
+        command.args(["-V", "5", "-i", id, "-t", "nothing"]);
+        Impostor(command.stdout(Stdio::null()).spawn().unwrap())
+    }
+
     pub fn publish(&self, topic: &str, body: &str, retain: bool) {
         let mut command = self.client("mosquitto_pub");
         command.args(["-V", "5", "-q", "1", "-t", topic, "-m", body]);
@@ -188,6 +195,16 @@ pub struct Published {
 impl Published {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
+/// Ends with this.
+pub struct Impostor(Child);
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
