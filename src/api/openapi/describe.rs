@@ -498,6 +498,7 @@ fn tokens() -> Vec<Operation> {
             "reloadConfig",
             "Reads file and environment again.",
         )
+        .empty_body()
         .json("Configuration"),
         get("/api/tokens", "listTokens", "Tokens without their secrets.").json("TokenList"),
         post("/api/tokens", "createToken", "Makes a token.")
