@@ -1,5 +1,5 @@
 # The words that run everything, the same for people and CI.
-.PHONY: build check test fuzz bench cross deb test-arm vm-test lan-up lan-down
+.PHONY: build check test fuzz bench cross deb test-arm vm-test ha-test lan-up lan-down
 
 build:
 	cargo build --release
@@ -37,6 +37,10 @@ test-arm:
 # The package on Debian machines that boot: systemd, its sandbox, limits, power cuts. VM_ARCH=amd64 for one of them.
 vm-test:
 	tests/vm/run
+
+# A real Home Assistant, a real broker and three cameras; installs Home Assistant from PyPI the first time.
+ha-test:
+	tests/home-assistant
 
 # A site of real cameras in network namespaces, to try things by hand.
 lan-up:
