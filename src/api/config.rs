@@ -12,6 +12,14 @@ pub async fn show(context: &Context) -> Result<Response, Problem> {
 
 pub async fn change(context: &Context, body: &Value) -> Result<Response, Problem> {
     let changes = body::object(body)?.clone();
+    if changes.is_empty() {
+        let message =
+            "names no setting: send sections of keys, as in {\"log\": {\"filter\": \"debug\"}}";
+        return Err(Problem::invalid(vec![FieldError {
+            field: String::new(),
+            message: message.to_owned(),
+        }]));
+    }
     json(&context.control.change(changes).await?)
 }
 

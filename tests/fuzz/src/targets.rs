@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ohmvision::config::{Config, Sources};
-use ohmvision::model::{Codec, StreamUrl};
+use ohmvision::model::{Codec, RecorderFacts, StreamUrl};
+use ohmvision::mqtt::command;
 use ohmvision::vendor::Catalogue;
 use ohmvision::wire::parameters::{ParameterSets, annex_b_units};
+use ohmvision::wire::events::{self, multipart::Intake};
+use ohmvision::wire::maker::{dahua, dvrip, isapi, reolink};
+use ohmvision::wire::sample::{SampleFormat, SampleWatch};
 use ohmvision::wire::{
-    arp, auth, discovery, dns, ipv4, jpeg, mjpeg, neigh, onvif, rtp, rtsp, sdp, soap, video, wsd, x509,
+    amf, arp, auth, discovery, dns, flv, ipv4, jpeg, m3u8, mjpeg, mkv, mp4, neigh, onvif, rtmp, rtp, rtsp, sdp, soap, source,
+    ts, uevent, video, wsd, x509,
 };
 
 pub struct Target {
@@ -20,18 +25,30 @@ pub struct Target {
 }
 
 pub static TARGETS: &[Target] = &[
+    Target { name: "amf", run: values },
     Target { name: "auth", run: challenges },
+    Target { name: "chunks", run: chunks },
+    Target { name: "command", run: commands },
     Target { name: "config", run: configuration },
     Target { name: "discovery", run: discoveries },
     Target { name: "dns", run: names },
+    Target { name: "events", run: reports },
+    Target { name: "flv", run: tags },
+    Target { name: "fragments", run: fragments },
     Target { name: "frames", run: frames },
     Target { name: "jpeg", run: pictures },
     Target { name: "maker", run: makers },
+    Target { name: "mkv", run: matroska },
+    Target { name: "mp4", run: movies },
     Target { name: "multipart", run: multipart },
     Target { name: "onvif", run: onvif_answers },
+    Target { name: "playlist", run: playlists },
+    Target { name: "recorder", run: recorders },
     Target { name: "rtp", run: packets },
     Target { name: "rtsp", run: messages },
     Target { name: "sdp", run: descriptions },
+    Target { name: "transport", run: transport },
+    Target { name: "uevent", run: uevents },
     Target { name: "units", run: units },
     Target { name: "url", run: urls },
     Target { name: "wsd", run: matches },
@@ -129,7 +146,7 @@ fn onvif_answers(data: &[u8]) {
     let _ = onvif::services(data);
     let _ = onvif::mac(data, None);
     let _ = onvif::media::uri(data);
-    let _ = onvif::media::profiles(data).map(|profiles| onvif::media::ranked(profiles, 1));
+    let _ = onvif::media::profiles(data).map(|profiles| onvif::media::ranked(profiles));
     let _ = onvif::ptz::abilities(data);
 }
 
@@ -140,7 +157,7 @@ fn packets(data: &[u8]) {
             let _ = rtp::Packet::parse(piece);
             watch.push(piece, Duration::from_millis(nth as u64));
         }
-        let _ = (watch.has_key_frame(), watch.sets().read(), watch.jpeg_size());
+        let _ = (watch.has_key_frame(), watch.sets().read(), watch.frame_size());
     }
 }
 
@@ -173,8 +190,8 @@ fn messages(data: &[u8]) {
 
 fn descriptions(data: &[u8]) {
     if let Ok(description) = sdp::parse(data) {
-        for video in description.videos {
-            let _ = sdp::control_url(description.base, "rtsp://10.0.0.1/a", video.control);
+        if let Some(video) = description.video {
+            let _ = sdp::control_url(description.control, "rtsp://10.0.0.1/a", video.control);
         }
     }
 }
@@ -211,4 +228,145 @@ fn matches(data: &[u8]) {
 
 fn certificates(data: &[u8]) {
     let _ = x509::facts(data, "", 1_700_000_000);
+}
+
+fn values(data: &[u8]) {
+    // What is written is read again.
+    let mut written = Vec::new();
+    let read = amf::read_all(data);
+    read.iter().for_each(|value| amf::write(&mut written, value));
+    let _ = amf::read_all(&written);
+    let _ = rtmp::Command::parse(20, data).map(|command| (command.status(), command.stream()));
+    if let Ok(path) = std::str::from_utf8(data) {
+        let _ = rtmp::app_and_stream(path);
+    }
+}
+
+fn chunks(data: &[u8]) {
+    let mut reader = rtmp::ChunkReader::default();
+    let mut rest = data;
+    while !rest.is_empty() {
+        let space = reader.space();
+        let count = space.len().min(rest.len());
+        assert!(count > 0, "no room and nothing to take");
+        let (now, later) = rest.split_at(count);
+        space[..count].copy_from_slice(now);
+        rest = later;
+        reader.filled(count);
+        loop {
+            match reader.poll() {
+                Ok(Some(message)) => {
+                    let _ = (reader.head(&message).len(), reader.number(&message));
+                }
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn commands(data: &[u8]) {
+    if let Err(refusal) = command::read(data) {
+        let _ = command::failed(&refusal);
+    }
+}
+
+fn reports(data: &[u8]) {
+    let (head, body) = data.split_at(data.len().min(16));
+    let head = String::from_utf8_lossy(head);
+    for content_type in ["multipart/form-data; boundary=b", "application/json", &head] {
+        let mut intake = Intake::new(content_type);
+        for piece in body.chunks(7) {
+            intake.push(piece);
+        }
+        let taken = intake.finish();
+        let delivery = events::Delivery {
+            path: &head,
+            query: &head,
+            texts: &taken.texts,
+            has_picture: taken.has_picture,
+        };
+        let _ = events::decode(&delivery);
+    }
+    let _ = onvif::events::subscription(data);
+    let _ = events::onvif::messages(data);
+}
+
+fn tags(data: &[u8]) {
+    let mut reader = flv::FlvReader::default();
+    let mut watch = flv::FlvWatch::default();
+    let mut input = data;
+    while let Ok(Some(tag)) = reader.next(&mut input) {
+        watch.push(tag.kind, tag.timestamp_ms, reader.head(), tag.length, Duration::ZERO);
+    }
+    let _ = (watch.has_key_frame(), watch.facts(), watch.measured_fps());
+}
+
+fn fragments(data: &[u8]) {
+    let mut watch = mp4::fragment::FragmentWatch::new();
+    for piece in pieces(data) {
+        if watch.feed(piece).is_err() {
+            break;
+        }
+    }
+    let _ = (watch.has_key_frame(), watch.size());
+    for codec in [Codec::H264, Codec::H265] {
+        let mut samples = SampleWatch::new(SampleFormat::read(codec, data));
+        samples.feed(data);
+        samples.end(true);
+        let _ = samples.has_key_frame();
+    }
+}
+
+fn matroska(data: &[u8]) {
+    let mut bytes = data;
+    if let Ok(track) = mkv::Track::read(&mut bytes) {
+        let _ = (track.fps, track.duration(&mut bytes));
+        let _ = track.key_sample(&mut bytes, 1000);
+    }
+}
+
+fn movies(data: &[u8]) {
+    let mut bytes = data;
+    let whole = mp4::Span { at: 0, bytes: source::Source::size(&bytes) };
+    if let Ok(track) = mp4::Track::read(&mut bytes, whole) {
+        let _ = track.measure(&mut bytes);
+        let _ = track.key_sample(&mut bytes, 1000);
+    }
+}
+
+fn playlists(data: &[u8]) {
+    let mut reader = m3u8::PlaylistReader::new();
+    if reader.feed(data).is_ok() {
+        let _ = reader.finish();
+    }
+}
+
+fn recorders(data: &[u8]) {
+    let mut facts = RecorderFacts::default();
+    let _ = (isapi::read_proxied(data, &mut facts), isapi::read_proxied_status(data, &mut facts));
+    let _ = (isapi::read_inputs(data, &mut facts), isapi::rtsp_port(data));
+    let _ = (dahua::read_titles(data, &mut facts), dahua::read_states(data, &mut facts), dahua::rtsp_port(data));
+    dahua::read_remote_devices(data, &mut facts);
+    dahua::read_video_loss(data, &mut facts);
+    let _ = (reolink::token(data), reolink::read_channel_status(data, &mut facts), reolink::rtsp_port(data));
+    let _ = dvrip::read_login(data, &mut facts);
+    for question in [dvrip::Question::ChannelTitles, dvrip::Question::ChannelStates, dvrip::Question::Rtsp] {
+        dvrip::read(question, data, &mut facts);
+    }
+}
+
+fn transport(data: &[u8]) {
+    let mut watch = ts::TsWatch::new();
+    for piece in data.chunks(100) {
+        if watch.feed(piece).is_err() {
+            return;
+        }
+    }
+    watch.finish();
+    let _ = (watch.has_key_frame(), watch.codec());
+}
+
+fn uevents(data: &[u8]) {
+    let _ = uevent::Uevent::parse(data).map(|event| event.is_video());
 }
