@@ -52,7 +52,7 @@ impl Server {
             .map(|name| format!("{name}_temp_path {at}/tmp;\n"))
             .concat();
         let config = format!(
-            "daemon off; worker_processes 1; pid {at}/pid; error_log {at}/log; user root;
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/log; user root;
              events {{ worker_connections 64; }}
              http {{ access_log off; {paths}
                server {{ listen 127.0.0.1:{port}; root {at};
