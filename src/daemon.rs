@@ -1,5 +1,6 @@
 //! The composition root: opens, wires, serves, drains. The one file that knows every part.
 
+mod derive;
 mod orders;
 mod settings;
 
@@ -8,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,23 +18,24 @@ use crate::api;
 use crate::api::tls::{self, Tls, TlsError};
 use crate::api::webhooks::Door;
 use crate::brake::{Brake, now};
-use crate::config::{self, Config, ConfigErrors, LoopbackScope};
+use crate::config::{Config, ConfigErrors};
 use crate::control::{Control, Order};
-use crate::discover::pace::Rates;
 use crate::exit::Exit;
 use crate::model::{Event, EventKind, HourRollup, Secret};
-use crate::policy::backoff::Backoff;
 use crate::policy::ledger::Ledger;
 use crate::policy::lifecycle::Watch;
 use crate::policy::uptime::Accumulator;
 use crate::probe::Gate;
-use crate::site::{Entry, Parts, ScanSettings, Scope, Settings, Site, Wake, current_hour};
+use crate::site::{Entry, Parts, Scope, Site, Wake, current_hour};
 use crate::store::{BrakeRow, Loaded, OpenOptions, Store, StoreError, TokenRow};
 use crate::supervise::{Restarts, keep_running, log_panics};
+use crate::sys::signals::{Signalled, Signals};
 use crate::sys::{notify, paths, process, token, watchdog};
-use crate::vendor::{Catalogue, RawMaker};
+use crate::vendor::Catalogue;
 use crate::{logging, monitor, mqtt};
 
+pub(crate) use derive::catalogue;
+use derive::{hostname, mqtt_settings, seconds, server_settings, site_settings};
 use orders::{Watched, look_at_trial, obey, reload};
 
 /// From the signal to the exit.
@@ -398,44 +398,6 @@ fn stored_settings(
     Ok(settings)
 }
 
-/// The catalogue with the operator's `[[manufacturer]]` entries.
-pub(crate) fn catalogue(loaded: &config::Loaded) -> Result<Arc<Catalogue>, DaemonError> {
-    let file = loaded
-        .file
-        .as_deref()
-        .map_or(String::new(), |f| f.display().to_string());
-    let mut problems = Vec::new();
-    let mut makers = Vec::new();
-    for (table, line) in &loaded.manufacturers {
-        match RawMaker::deserialize(table.clone()) {
-            Ok(maker) => makers.push(maker),
-            Err(error) => {
-                problems.push(format!(
-                    "{file}:{line}: [[manufacturer]] {}",
-                    error.message()
-                ));
-            }
-        }
-    }
-    if problems.is_empty() {
-        match Catalogue::with_overlay(&makers) {
-            Ok(catalogue) => return Ok(Arc::new(catalogue)),
-            Err(found) => problems.extend(found.iter().map(|problem| {
-                let line = loaded
-                    .manufacturers
-                    .get(problem.entry)
-                    .map_or(0, |(_, line)| *line);
-                format!("{file}:{line}: {}", problem.message)
-            })),
-        }
-    }
-    Err(DaemonError::Catalogue(problems.join("\n")))
-}
-
-fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
-}
-
 async fn bind(address: SocketAddr) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(address)
         .await
@@ -509,49 +471,6 @@ fn build_site(
     })
 }
 
-fn site_settings(config: &Config, listeners: Vec<SocketAddr>) -> Settings {
-    let health = &config.health;
-    let networks = config
-        .security
-        .allowed_networks
-        .clone()
-        .with_own_listeners(listeners)
-        .with_folders(config.security.file_roots.clone());
-    Settings {
-        interval_s: seconds(health.interval),
-        timeout_ms: crate::probe::millis(health.timeout),
-        frame_timeout_ms: crate::probe::millis(health.frame_timeout),
-        verify_frames_every_s: health.verify_frames_every.map(seconds),
-        failures_to_offline: health.failures_to_offline,
-        backoff: Backoff {
-            first_delay_s: seconds(config.reconnect.first_delay),
-            max_delay_s: seconds(config.reconnect.max_delay),
-            max_attempts: config.reconnect.max_attempts,
-            jitter: config.reconnect.jitter,
-        },
-        networks: Arc::new(networks),
-        scan: ScanSettings {
-            networks: config
-                .discovery
-                .networks
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            interfaces: config.discovery.interfaces.clone(),
-            hosts_max: u64::from(config.discovery.hosts_max),
-            window: config.discovery.multicast_window,
-            background_interval: config.discovery.background_interval,
-            follow_interval: config.discovery.follow_interval,
-            rates: Rates {
-                arp_frames: config.discovery.arp_frames_per_second_max,
-                connects: config.discovery.connects_per_second_max,
-                udp_queries: config.discovery.udp_queries_per_second_max,
-            },
-        },
-        checkpoint_interval_s: seconds(config.storage.checkpoint_interval),
-    }
-}
-
 /// Cameras come back with their state, the running hour and thirty days of figures.
 async fn restore(site: &Site, loaded: Loaded, store: &Store) -> Result<(), DaemonError> {
     let hour = current_hour(now());
@@ -578,20 +497,6 @@ async fn restore(site: &Site, loaded: Loaded, store: &Store) -> Result<(), Daemo
     Ok(())
 }
 
-fn server_settings(config: &Config) -> api::ServerSettings {
-    api::ServerSettings {
-        body_bytes_max: config.server.body_bytes_max as usize,
-        allowed_hosts: config.server.allowed_hosts.clone(),
-        loopback_scope: match config.server.loopback_scope {
-            LoopbackScope::None => None,
-            LoopbackScope::Read => Some(Scope::Read),
-            LoopbackScope::Operate => Some(Scope::Operate),
-        },
-        metrics_public: config.server.metrics_public,
-        hostname: hostname(),
-    }
-}
-
 /// The key that secrets are sealed for; made at the first start.
 async fn sealing_key(
     store: &Store,
@@ -604,23 +509,6 @@ async fn sealing_key(
     let key = SealingKey::make().ok_or(DaemonError::Random)?;
     store.put_sealing_key(&key.to_secret()).await?;
     Ok(key)
-}
-
-/// What the reporter takes from the configuration.
-fn mqtt_settings(settings: &settings::Settings) -> mqtt::Settings {
-    let config = &settings.running.config;
-    let mut gateway = config.gateway.clone();
-    if gateway.name.is_empty() {
-        gateway.name = match hostname() {
-            name if name.is_empty() => "OhmVision".to_owned(),
-            name => name,
-        };
-    }
-    mqtt::Settings {
-        mqtt: config.mqtt.clone(),
-        gateway,
-        password: settings.password.clone(),
-    }
 }
 
 /// The API's certificate, where the configuration wants one.
@@ -658,13 +546,6 @@ fn say_fingerprint(tls: &Tls, say: &impl Fn(&str)) {
             shown.pin
         ));
     }
-}
-
-/// The machine's own name; empty where it has none.
-fn hostname() -> String {
-    let name = nix::unistd::gethostname();
-    let name = name.ok().and_then(|h| h.into_string().ok());
-    name.unwrap_or_default()
 }
 
 /// What becomes of logins is kept over restarts.
@@ -730,44 +611,4 @@ fn own_event(kind: EventKind, message: String) -> Event {
         message,
         detail: None,
     }
-}
-
-/// The signals that matter.
-struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signalled {
-        tokio::select! {
-            _ = self.term.recv() => Signalled::End("SIGTERM"),
-            _ = self.int.recv() => Signalled::End("SIGINT"),
-            _ = self.hup.recv() => Signalled::Reload,
-        }
-    }
-
-    /// The next signal that ends; reloads on the way are passed over.
-    async fn end(&mut self) -> &'static str {
-        loop {
-            if let Signalled::End(name) = self.next().await {
-                return name;
-            }
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Signalled {
-    End(&'static str),
-    Reload,
 }

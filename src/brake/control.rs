@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{Brake, Errand, denial, host_key};
 use crate::model::{ErrorCode, ProbeError, PtzFacts, PtzOrder, PtzSource, Stage};
 use crate::policy::ledger::Permit;
+use crate::probe::onvif::events::Puller;
 use crate::probe::{BoxFuture, Target, Transcript, http, ptz};
 
 /// Largest still picture, bytes.
@@ -62,6 +63,26 @@ impl Brake {
         .await
     }
 
+    /// Subscribes to the device's events. Only the beginning takes one of the host's places: a
+    /// subscription is no media session.
+    ///
+    /// # Errors
+    /// As [`Puller::open`]'s, or `auth_failed` where the device asks for a login that is held back.
+    pub async fn subscribe(&self, target: Target, errand: Errand) -> Result<Puller, ProbeError> {
+        let asked = target.clone();
+        let open = self.within(target, errand, Line::Sessions, |target, log| {
+            Box::pin(Puller::open(target, log))
+        });
+        open.await.map_err(|error| {
+            let permit = self.permit(&asked, errand);
+            match error.code {
+                ErrorCode::AuthRequired if login_is_held(permit) => held_back(&asked, permit),
+                _ => error,
+            }
+        })
+    }
+
+    /// One piece of work in its line. A login that may not be sent is not sent.
     async fn within<T>(
         &self,
         mut target: Target,
@@ -87,9 +108,7 @@ impl Brake {
         }
         if login.is_some() && !matches!(permit, Some(Permit::Known | Permit::Once)) {
             if target.url.has_placeholders() {
-                let why = denial(host_key(&target), permit);
-                let stage = Stage::Authenticate;
-                return Err(ProbeError::new(ErrorCode::AuthFailed, stage, why));
+                return Err(held_back(&target, permit));
             }
             target.login = None;
             target.onvif.login = None;
@@ -101,6 +120,16 @@ impl Brake {
         }
         done
     }
+}
+
+/// Refused for good. One that has to wait is tried again later.
+fn login_is_held(permit: Option<Permit>) -> bool {
+    matches!(permit, Some(Permit::Refused { .. }))
+}
+
+fn held_back(target: &Target, permit: Option<Permit>) -> ProbeError {
+    let why = denial(host_key(target), permit);
+    ProbeError::new(ErrorCode::AuthFailed, Stage::Authenticate, why)
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Brake, Errand, denial, host_key};
+use super::{Brake, Errand};
 use crate::model::{
     AuthUse, ErrorCode, OnvifFacts, OnvifLogin, ProbeError, Stage, StreamRole, StreamUrl,
 };
 use crate::policy::ledger::Permit;
-use crate::probe::onvif::events::Puller;
 use crate::probe::{Attempt, Depth, OnvifAccess, Target};
 use crate::wire::onvif::address::device_service;
 
@@ -17,44 +16,6 @@ impl Brake {
     pub async fn explore(&self, mut target: Target, errand: Errand) -> Attempt {
         target.depth = target.depth.max(Depth::Frame);
         self.run_onvif(target, errand).await
-    }
-
-    /// Subscribes to the device's events. Only the beginning takes one of the host's places: a
-    /// subscription is no media session. A login that may not be sent is not sent.
-    ///
-    /// # Errors
-    /// As [`Puller::open`]'s, or `auth_failed` where the device asks for a login that is held back.
-    pub async fn subscribe(
-        &self,
-        mut target: Target,
-        errand: Errand,
-    ) -> Result<Puller, ProbeError> {
-        let host = self.host(&target);
-        let _session = host.sessions.acquire().await;
-        let login = self.fingerprint(&target);
-        let mut permit = self.permit(&target, errand);
-        let mut _only_one = None;
-        if permit == Some(Permit::Once) {
-            _only_one = Some(host.unproven_login.lock().await);
-            permit = self.permit(&target, errand);
-        }
-        let is_allowed = matches!(permit, Some(Permit::Known | Permit::Once));
-        if login.is_some() && !is_allowed {
-            target.login = None;
-            target.onvif.login = None;
-        }
-        let (opened, auth) = Puller::open(&target).await;
-        match login {
-            Some(login) if is_allowed => self.record(&target, login, auth),
-            _ => {}
-        }
-        opened.map_err(|error| match error.code {
-            ErrorCode::AuthRequired if login_is_held(permit) => {
-                let why = denial(host_key(&target), permit);
-                ProbeError::new(ErrorCode::AuthFailed, Stage::Authenticate, why)
-            }
-            _ => error,
-        })
     }
 
     /// One conversation. A device that refuses the digest of a password may take its text, which
@@ -103,11 +64,6 @@ impl Brake {
         let shown = self.run_one(stream, errand).await;
         merged(asked, shown)
     }
-}
-
-/// Refused for good. One that has to wait is tried again later.
-fn login_is_held(permit: Option<Permit>) -> bool {
-    matches!(permit, Some(Permit::Refused { .. }))
 }
 
 /// The stream for this role; the best one for roles that no profile has a name for.

@@ -7,10 +7,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::{
-    DaemonError, catalogue, hostname, mqtt_settings, own_event, server_settings, settings,
-    site_settings, tell_address,
-};
+use super::derive::{catalogue, hostname, mqtt_settings, server_settings, site_settings};
+use super::{DaemonError, own_event, settings, tell_address};
 use crate::api::tls::{self, Tls};
 use crate::brake::now;
 use crate::config::{self, Config};

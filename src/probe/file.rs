@@ -19,27 +19,9 @@ use tokio::time::timeout;
 use self::open::Fault;
 use self::recording::{Recording, Shown};
 use self::window::Window;
-use super::{BoxFuture, Depth, Prober, Target, Transcript, wall_time};
+use super::{Depth, Target, Transcript, wall_time};
 use crate::model::{ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage};
 use crate::policy::networks::AllowedNetworks;
-
-/// The prober for `file:` URLs.
-#[derive(Debug)]
-pub struct File;
-
-impl Prober for File {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::File
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
 
 /// What the reading thread is given.
 struct Task {
@@ -60,7 +42,8 @@ struct Found {
     first_frame_ms: Option<u32>,
 }
 
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+/// For `file:` URLs.
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let queued = Instant::now();
     let _slot = match &target.gate {
         Some(gate) => gate.talk(target.depth).await,

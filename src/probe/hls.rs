@@ -16,31 +16,14 @@ use self::fresh::Freshness;
 use self::playlist::Listed;
 use super::http::Clock;
 use super::http::open::{self, Opened, Session};
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::{Depth, Target, Transcript};
 use crate::model::{
     CertificateFacts, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StreamRole, StreamUrl,
 };
 
-/// The prober for `http://` and `https://` URLs of playlists.
-#[derive(Debug)]
-pub struct Hls;
-
-impl Prober for Hls {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Hls
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+/// For `http://` and `https://` URLs of playlists.
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     if target.depth == Depth::Connect {
         let certificate = clock.connect(target, log).await?.certificate;

@@ -242,40 +242,38 @@ impl Default for Transcript {
     }
 }
 
-/// One way of reaching a camera.
-pub trait Prober: Sync {
-    fn connection(&self) -> ConnectionType;
+/// Speaks just enough of a protocol to reach the target's depth. Never retries and never sends the
+/// login twice.
+pub type Probe =
+    for<'a> fn(&'a Target, &'a mut Transcript) -> BoxFuture<'a, Result<Outcome, ProbeError>>;
 
-    /// Speaks just enough of the protocol to reach the target's depth. Never retries and never
-    /// sends the login twice.
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>>;
-}
-
-/// Every prober that exists. A connection type without one is refused by the API.
-pub static PROBERS: &[&dyn Prober] = &[
-    &rtsp::Rtsp,
-    &rtmp::Rtmp,
-    &http::HttpMjpeg,
-    &http::Https,
-    &onvif::Onvif,
+/// Every way of reaching a camera. A connection type without a row is refused by the API.
+pub static PROBERS: &[(ConnectionType, Probe)] = &[
+    (ConnectionType::Rtsp, |t, log| Box::pin(rtsp::probe(t, log))),
+    (ConnectionType::Rtmp, |t, log| Box::pin(rtmp::probe(t, log))),
+    (ConnectionType::HttpMjpeg, |t, log| {
+        Box::pin(http::probe(t, log))
+    }),
+    (ConnectionType::Https, |t, log| {
+        Box::pin(http::probe(t, log))
+    }),
+    (ConnectionType::Onvif, |t, log| {
+        Box::pin(onvif::probe(t, log))
+    }),
     #[cfg(feature = "webrtc")]
-    &webrtc::Webrtc,
-    &hls::Hls,
-    &nvr::Nvr,
-    &usb::Usb,
-    &file::File,
+    (ConnectionType::Webrtc, |t, log| {
+        Box::pin(webrtc::probe(t, log))
+    }),
+    (ConnectionType::Hls, |t, log| Box::pin(hls::probe(t, log))),
+    (ConnectionType::Nvr, |t, log| Box::pin(nvr::probe(t, log))),
+    (ConnectionType::Usb, |t, log| Box::pin(usb::probe(t, log))),
+    (ConnectionType::File, |t, log| Box::pin(file::probe(t, log))),
 ];
 
 /// The prober for this connection type.
-pub fn prober(connection: ConnectionType) -> Option<&'static dyn Prober> {
-    PROBERS
-        .iter()
-        .copied()
-        .find(|p| p.connection() == connection)
+pub fn prober(connection: ConnectionType) -> Option<Probe> {
+    let row = PROBERS.iter().find(|(own, _)| *own == connection);
+    row.map(|(_, probe)| *probe)
 }
 
 /// Why no prober is there for this type, as a sentence.
@@ -330,10 +328,10 @@ pub async fn run(target: &Target) -> Attempt {
     let mut log = Transcript::new();
     let result = match prober(target.url.connection_type()) {
         None => Err(log.error(ErrorCode::Internal, no_prober(target.url.connection_type()))),
-        Some(prober) => {
+        Some(probe) => {
             // Probers keep the total deadline themselves, so that they can tear down; this is the net below.
             let limit = target.limits.total + Duration::from_secs(2);
-            let work = contained(prober.probe(target, &mut log));
+            let work = contained(probe(target, &mut log));
             tokio::time::timeout(limit, work)
                 .await
                 .unwrap_or(None)

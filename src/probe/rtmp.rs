@@ -9,32 +9,20 @@ use self::link::Link;
 use self::session::Session;
 use super::flv::Screening;
 use super::http::{self, Clock};
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::{Depth, Target, Transcript};
 use crate::model::{
     CertificateFacts, ConnectionType, Evidence, MediaFacts, Outcome, ProbeError, Scheme,
 };
 
-/// The prober for `rtmp://`, `rtmps://`, and FLV over HTTP.
-pub struct Rtmp;
-
-impl Prober for Rtmp {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Rtmp
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        match target.url.scheme {
-            Scheme::Http | Scheme::Https => Box::pin(http::probe(target, log)),
-            _ => Box::pin(probe(target, log)),
-        }
+/// For `rtmp://`, `rtmps://`, and FLV over HTTP.
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+    match target.url.scheme {
+        Scheme::Http | Scheme::Https => http::probe(target, log).await,
+        _ => play(target, log).await,
     }
 }
 
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+async fn play(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     let connection = clock.connect(target, log).await?;
     let certificate = connection.certificate;

@@ -16,7 +16,7 @@ use self::errors::{accept_login, clipped, link_error, status_error};
 use self::link::{Auth, Deadlines, Link, LinkError, Request};
 use self::media::Track;
 use super::net::{self, Connection};
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::{Depth, Target, Transcript};
 use crate::model::{
     AuthUse, CertificateFacts, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome,
     ProbeError, Scheme, Stage, StreamUrl,
@@ -30,24 +30,8 @@ const REDIRECTS_MAX: u32 = 3;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 const MEDIA_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The prober for `rtsp://` and `rtsps://`.
-pub struct Rtsp;
-
-impl Prober for Rtsp {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Rtsp
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+/// For `rtsp://` and `rtsps://`.
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let deadlines = Deadlines {
         answer: target.limits.answer,
         total: Instant::now() + target.limits.total,

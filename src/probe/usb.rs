@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::errors::DriverFault;
 use self::errors::{broken_off, driver_error, driver_fault, not_plugged_in};
-use super::{BoxFuture, Depth, Prober, Slot, Target, Transcript};
+use super::{Depth, Slot, Target, Transcript};
 use crate::model::{ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage};
 use crate::sys::v4l2::{Capture, Device, Node, Stream, find, nodes};
 use crate::wire::rtp::RateMeter;
@@ -32,24 +32,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// The clock of the frame rate: drivers' times are in microseconds.
 const CLOCK_HZ: u32 = 1_000_000;
 
-/// The prober for `usb:`.
-pub struct Usb;
-
-impl Prober for Usb {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Usb
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+/// For `usb:`.
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let name = target.url.path.as_str();
     let end = Instant::now() + target.limits.total;
     log.enter(Stage::Connect);

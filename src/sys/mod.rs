@@ -7,6 +7,7 @@ pub mod packet;
 pub mod paths;
 pub mod process;
 pub mod route;
+pub mod signals;
 pub mod terminal;
 pub mod token;
 pub mod uevent;

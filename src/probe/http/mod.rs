@@ -26,49 +26,14 @@ use self::kind::Content;
 use self::open::{Opened, Session};
 use super::flv::Screening;
 use super::net::{self, Connection};
-use super::{BoxFuture, Depth, Prober, Target, Transcript, hls};
+use super::{Depth, Target, Transcript, hls};
 use crate::model::{
     AuthUse, Codec, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage,
     StreamUrl,
 };
 use crate::wire::mjpeg::Framing;
 
-/// MJPEG and snapshots over plain HTTP.
-#[derive(Debug)]
-pub struct HttpMjpeg;
-
-/// The same inside TLS, with facts of the certificate.
-#[derive(Debug)]
-pub struct Https;
-
-impl Prober for HttpMjpeg {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::HttpMjpeg
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-impl Prober for Https {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Https
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
+/// MJPEG and snapshots over HTTP; inside TLS with facts of the certificate.
 pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     if target.depth == Depth::Connect {

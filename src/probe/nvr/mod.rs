@@ -9,8 +9,8 @@ pub(super) use list::{reolink_error, reolink_login};
 use tokio::time::timeout_at;
 
 use super::http::Clock;
-use super::rtsp::Rtsp;
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::rtsp;
+use super::{Depth, Target, Transcript};
 use crate::model::{
     ChannelSource, ChannelState, ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome,
     ProbeError, RecorderFacts, Stage, StreamRole, StreamUrl,
@@ -18,29 +18,12 @@ use crate::model::{
 use crate::vendor::{Catalogue, recorder_streams};
 use crate::wire::maker;
 
-/// The prober for `nvr://host?api=..&channel=..`.
+/// For `nvr://host?api=..&channel=..`.
 ///
 /// Up to [`Depth::Answer`] the list of channels answers for the recorder; deeper, the stream of the
 /// channel that the URL names is proven, or of the first one that is online. Where none is named, a channel
 /// that fails says nothing against the recorder.
-#[derive(Debug)]
-pub struct Nvr;
-
-impl Prober for Nvr {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Nvr
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     let Some(source) = maker::api(&target.url) else {
         let names = ChannelSource::OF_MAKERS.map(ChannelSource::as_str);
@@ -88,7 +71,7 @@ async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeEr
     watched.limits.total = clock
         .end
         .saturating_duration_since(tokio::time::Instant::now());
-    match Rtsp.probe(&watched, log).await {
+    match rtsp::probe(&watched, log).await {
         Ok(proof) => {
             outcome.evidence = proof.evidence;
             outcome.media = proof.media;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::session::{CallError, Session};
 use super::wall_time;
-use crate::model::{AuthUse, ErrorCode, ProbeError, StreamUrl};
+use crate::model::{ErrorCode, ProbeError, StreamUrl};
 use crate::probe::{Depth, Limits, Target, Transcript};
 use crate::wire::events::onvif::{Message, messages};
 use crate::wire::onvif::events::{Subscription, create_pull_point, subscription};
@@ -42,17 +42,11 @@ impl std::fmt::Debug for Puller {
 }
 
 impl Puller {
-    /// Subscribes. The second value is what became of the login, whatever the first is.
+    /// Subscribes.
     ///
     /// # Errors
     /// As a probe's of the same device; `not_found` where it has no events to pull.
-    pub async fn open(target: &Target) -> (Result<Self, ProbeError>, AuthUse) {
-        let mut log = Transcript::new();
-        let opened = Self::subscribe(target, &mut log).await;
-        (opened, log.auth)
-    }
-
-    async fn subscribe(target: &Target, log: &mut Transcript) -> Result<Self, ProbeError> {
+    pub async fn open(target: &Target, log: &mut Transcript) -> Result<Self, ProbeError> {
         let device = address::device_service(&target.url);
         let mut session = Session::new(Target {
             url: device.clone(),
@@ -171,8 +165,15 @@ fn message_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Observed;
+    use crate::model::{AuthUse, Observed};
     use crate::probe::onvif::fake::{Asks, Behaviour, Fake};
+
+    /// The subscription, and what became of the login.
+    async fn open(fake: &Fake) -> (Result<Puller, ProbeError>, AuthUse) {
+        let mut log = Transcript::new();
+        let opened = Puller::open(&fake.target(Depth::Answer), &mut log).await;
+        (opened, log.auth)
+    }
 
     #[tokio::test]
     async fn subscribes_pulls_and_gives_the_place_back() {
@@ -182,7 +183,7 @@ mod tests {
                 ..Behaviour::default()
             })
             .await;
-            let (opened, auth) = Puller::open(&fake.target(Depth::Answer)).await;
+            let (opened, auth) = open(&fake).await;
             let mut puller = opened.unwrap();
             let wanted = match asks {
                 Asks::Nothing => AuthUse::NotSent,
@@ -215,7 +216,7 @@ mod tests {
             ..Behaviour::default()
         })
         .await;
-        let (opened, auth) = Puller::open(&fake.target(Depth::Answer)).await;
+        let (opened, auth) = open(&fake).await;
         assert_eq!(opened.unwrap_err().code, ErrorCode::AuthFailed);
         assert_eq!((auth, fake.logins()), (AuthUse::Refused, 1));
     }
@@ -231,10 +232,10 @@ mod tests {
             ..Behaviour::default()
         })
         .await;
-        let (opened, _) = Puller::open(&forgetful.target(Depth::Answer)).await;
+        let (opened, _) = open(&forgetful).await;
         assert!(opened.unwrap().pull().await.is_err());
         let fake = Fake::start(Behaviour::default()).await;
-        let (opened, _) = Puller::open(&fake.target(Depth::Answer)).await;
+        let (opened, _) = open(&fake).await;
         let mut puller = opened.unwrap();
         drop(fake);
         assert!(puller.pull().await.is_err());

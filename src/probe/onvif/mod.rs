@@ -16,7 +16,7 @@ use tokio::time::{timeout, timeout_at};
 
 use self::session::Session;
 use super::http::Clock;
-use super::{BoxFuture, Depth, Prober, Target, Transcript, wall_time};
+use super::{Depth, Target, Transcript, wall_time};
 use crate::model::{
     ConnectionType, ErrorCode, Evidence, MediaFacts, OnvifProfile, Outcome, ProbeError, StreamRole,
     StreamUrl,
@@ -30,24 +30,7 @@ const EXTRAS_LIMIT: Duration = Duration::from_secs(3);
 /// Profiles of one channel that are asked for a picture address: main and sub.
 const SNAPSHOTS_MAX: usize = 2;
 
-#[derive(Debug)]
-pub struct Onvif;
-
-impl Prober for Onvif {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Onvif
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     let service = address::device_service(&target.url);
     let device = Target {

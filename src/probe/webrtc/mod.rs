@@ -10,31 +10,14 @@ mod whep;
 use self::peer::Local;
 use self::whep::{Opened, Session};
 use super::http::Clock;
-use super::{BoxFuture, Depth, Prober, Target, Transcript};
+use super::{Depth, Target, Transcript};
 use crate::model::{
     ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage, StreamUrl,
 };
 use crate::wire::webrtc::Answer;
 
-/// The prober for `whep+http://` and `whep+https://`.
-#[derive(Debug)]
-pub struct Webrtc;
-
-impl Prober for Webrtc {
-    fn connection(&self) -> ConnectionType {
-        ConnectionType::Webrtc
-    }
-
-    fn probe<'a>(
-        &'a self,
-        target: &'a Target,
-        log: &'a mut Transcript,
-    ) -> BoxFuture<'a, Result<Outcome, ProbeError>> {
-        Box::pin(probe(target, log))
-    }
-}
-
-async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
+/// For `whep+http://` and `whep+https://`.
+pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outcome, ProbeError> {
     let clock = Clock::start(target);
     let http = whep::as_http(target);
     if target.depth == Depth::Connect {
