@@ -19,7 +19,7 @@ use crate::policy::rank::rank;
 use crate::probe::{Attempt, Depth, Gate, Limits, OnvifAccess, Target, Trust, net};
 use crate::vendor::{Candidate, Catalogue};
 
-use super::identity::Identity;
+use super::identity::{Asked, Identity};
 use super::plan;
 
 /// Attempts of one detection.
@@ -185,8 +185,10 @@ impl<'a> Run<'a> {
     /// Banners, realms and the MAC prefix, all without a login.
     async fn identify(&mut self) {
         let (detector, ip) = (self.detector, self.request.ip);
+        let mut asked = Asked::default();
+        let (host, open, deadline) = (&self.host, &self.open, self.deadline);
         self.identity
-            .read(detector, ip, &self.host, &self.open, self.deadline)
+            .read(detector, ip, host, open, deadline, &mut asked)
             .await;
     }
 

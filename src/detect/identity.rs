@@ -1,5 +1,6 @@
 //! Who a device is, from what it shows without any login.
 
+mod asked;
 mod onvif;
 
 use std::net::IpAddr;
@@ -9,9 +10,11 @@ use super::Detector;
 use super::plan::{PortKind, port_kind};
 use crate::brake::Errand;
 use crate::model::{DeviceInformation, ErrorCode, Scheme, StreamRole, StreamUrl};
-use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust, http};
+use crate::probe::{Depth, Limits, OnvifAccess, Target, Trust};
 use crate::sys::neighbours;
 use crate::vendor::{Catalogue, Hint, Maker, Strength, parse_mac};
+
+pub use asked::Asked;
 
 /// Longest text of a device that is repeated as evidence, characters.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -55,7 +58,8 @@ impl<'c> Identity<'c> {
         }
     }
 
-    /// Reads MAC prefix, RTSP and HTTP banners of the open ports, until `deadline`.
+    /// Reads MAC prefix, RTSP and HTTP banners of the open ports, until `deadline`; what was `asked`
+    /// before is not asked again.
     pub async fn read(
         &mut self,
         detector: &'c Detector,
@@ -63,6 +67,7 @@ impl<'c> Identity<'c> {
         host: &str,
         open: &[u16],
         deadline: Instant,
+        asked: &mut Asked,
     ) {
         if self.mac.is_none()
             && let Some(mac) = neighbours::mac_of(ip)
@@ -78,24 +83,20 @@ impl<'c> Identity<'c> {
             }
             match port_kind(*port) {
                 PortKind::Rtsp(scheme) => {
-                    self.read_rtsp(
-                        detector,
-                        &anonymous(detector, scheme, host, *port, remaining),
-                    )
-                    .await
+                    let target = anonymous(detector, scheme, host, *port, remaining);
+                    self.read_rtsp(detector, target, asked).await
                 }
                 PortKind::Http(scheme) => {
-                    self.read_http(
-                        detector,
-                        &anonymous(detector, scheme, host, *port, remaining),
-                    )
-                    .await
+                    let target = anonymous(detector, scheme, host, *port, remaining);
+                    self.read_http(detector, &target, asked).await
                 }
                 PortKind::Rtmp | PortKind::Onvif | PortKind::Unknown => {}
             }
         }
-        self.look_for_onvif(detector, host, open, deadline).await;
-        self.confirm_path(detector, host, open, deadline).await;
+        self.look_for_onvif(detector, host, open, deadline, asked)
+            .await;
+        self.confirm_path(detector, host, open, deadline, asked)
+            .await;
     }
 
     /// A device that knows the likely maker's own path and not the root is that maker's, or a copy.
@@ -105,6 +106,7 @@ impl<'c> Identity<'c> {
         host: &str,
         open: &[u16],
         deadline: Instant,
+        asked: &mut Asked,
     ) {
         let Some(maker) = self.maker.filter(|_| self.speaks_rtsp && !self.is_given) else {
             return;
@@ -114,15 +116,14 @@ impl<'c> Identity<'c> {
             channel: 1,
             ports: open,
         };
-        let candidates = detector
-            .catalogue
-            .candidates(Some(maker), &site)
-            .unwrap_or_default();
-        let first = candidates.into_iter().find(|c| {
+        let is_open = |c: &crate::vendor::Candidate| {
             matches!(port_kind(c.url.port), PortKind::Rtsp(_))
                 && open.contains(&c.url.port)
                 && !c.url.has_placeholders()
-        });
+        };
+        let rtsp = [Scheme::Rtsp, Scheme::Rtsps];
+        let catalogue = &detector.catalogue;
+        let first = catalogue.first_candidate(maker, &site, &rtsp, is_open);
         let remaining = deadline.saturating_duration_since(Instant::now());
         let Some(candidate) = first.filter(|_| !remaining.is_zero()) else {
             return;
@@ -139,7 +140,7 @@ impl<'c> Identity<'c> {
             locks: self.locks_accounts(),
             by_hand: true,
         };
-        let attempt = detector.brake.run(look, errand).await;
+        let attempt = asked.attempt(detector, look, errand).await;
         let code = attempt.result.as_ref().err().map(|e| e.code);
         if matches!(code, None | Some(ErrorCode::AuthRequired)) {
             self.asks_for_login |= code.is_some();
@@ -158,12 +159,13 @@ impl<'c> Identity<'c> {
         }
     }
 
-    async fn read_rtsp(&mut self, detector: &'c Detector, target: &Target) {
+    async fn read_rtsp(&mut self, detector: &'c Detector, target: Target, asked: &mut Asked) {
         let errand = Errand {
             locks: self.locks_accounts(),
             by_hand: true,
         };
-        let attempt = detector.brake.run(target.clone(), errand).await;
+        let port = target.url.port;
+        let attempt = asked.attempt(detector, target, errand).await;
         let code = attempt.result.as_ref().err().map(|e| e.code);
         self.asks_for_login |= code == Some(ErrorCode::AuthRequired);
         self.speaks_rtsp |= !matches!(
@@ -181,11 +183,11 @@ impl<'c> Identity<'c> {
         let (server, realm) = (attempt.server.as_deref(), attempt.realm.as_deref());
         let hint = detector.catalogue.by_rtsp(server, realm);
         let seen = shown([("server", server), ("realm", realm)]);
-        self.note("rtsp", format!("rtsp port {}{seen}", target.url.port), hint);
+        self.note("rtsp", format!("rtsp port {port}{seen}"), hint);
     }
 
-    async fn read_http(&mut self, detector: &'c Detector, target: &Target) {
-        let Some(banner) = http::banner(target).await else {
+    async fn read_http(&mut self, detector: &'c Detector, target: &Target, asked: &mut Asked) {
+        let Some(banner) = asked.banner(target).await else {
             return;
         };
         self.asks_for_login |= banner.status == 401;

@@ -12,7 +12,7 @@ use crate::model::{ConnectionType, Credentials, StreamUrl};
 
 pub use channels::{ChannelList, ChannelsRequest, ListedChannel};
 pub use engine::{Detection, Detector, is_detectable};
-pub use identity::{Identity, anonymous, shown};
+pub use identity::{Asked, Identity, anonymous, shown};
 pub use plan::{PortKind, port_kind};
 pub use report::{
     AttemptError, AttemptReport, DetectReport, DeviceReport, OnvifReport, ProfileReport,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use super::ask::Heard;
+use super::early::Early;
 use super::merge::Sightings;
 use super::names::Names;
 use super::scan::{Device, Plan};
@@ -18,7 +19,7 @@ use crate::wire::onvif::address::device_service;
 use crate::wire::wsd::Match;
 
 /// Longest look at one device.
-const LOOK_LIMIT: Duration = Duration::from_secs(8);
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(8);
 /// A port on the LAN answers within this.
 const PORT_LIMIT: Duration = Duration::from_millis(1000);
 /// Ports of one device's own answers that are looked at.
@@ -33,15 +34,16 @@ pub async fn identify(
     mut seen: Sightings,
     plan: &Plan,
     names: &Names,
+    early: &Early,
 ) -> Device {
     let ip = seen.host.address.ip();
     let host = dial_name(ip, seen.host.interface.as_deref());
     let deadline = Instant::now() + LOOK_LIMIT;
     if plan.tcp {
-        look_for_ports(detector, &mut seen, plan).await;
+        Box::pin(look_for_ports(detector, &mut seen, plan)).await;
     }
     if plan.identify {
-        describe(detector, &mut seen, &host, deadline).await;
+        Box::pin(describe(detector, &mut seen, &host, deadline)).await;
     }
     let mut identity = Identity::new(None);
     note_heard(&mut identity, &detector.catalogue, &seen);
@@ -49,7 +51,9 @@ pub async fn identify(
         let read = async {
             if !seen.host.open.is_empty() {
                 let open = &seen.host.open;
-                identity.read(detector, ip, &host, open, deadline).await;
+                let mut asked = early.shown(ip).await;
+                // Large, and most hosts of a site have no open port.
+                Box::pin(identity.read(detector, ip, &host, open, deadline, &mut asked)).await;
             }
         };
         let (name, ()) = tokio::join!(names.of_host(ip), read);
@@ -64,7 +68,7 @@ pub async fn identify(
 }
 
 /// `fe80::1%eth0` where the address says nothing without its link.
-fn dial_name(ip: IpAddr, interface: Option<&str>) -> String {
+pub(super) fn dial_name(ip: IpAddr, interface: Option<&str>) -> String {
     match (ip, interface) {
         (IpAddr::V6(v6), Some(interface)) if v6.is_unicast_link_local() => {
             format!("{ip}%{interface}")
@@ -209,7 +213,7 @@ fn maker_of<'c>(catalogue: &'c Catalogue, heard: &Heard) -> Option<Hint<'c>> {
             .as_deref()
             .and_then(|server| catalogue.by_vendor_name(server))
     };
-    let spoken = || catalogue.find(heard.protocol.maker?).ok();
+    let spoken = || catalogue.named(heard.protocol.maker?);
     let maker = match named.or_else(served) {
         Some(hint) => hint.maker,
         None => spoken()?,
@@ -371,10 +375,9 @@ fn rtsp_url(
         channel: 1,
         ports: open,
     };
-    let candidates = detector.catalogue.candidates(Some(maker?), &site).ok()?;
-    let first = candidates
-        .iter()
-        .find(|c| c.url.scheme == Scheme::Rtsp && open.contains(&c.url.port))?;
+    let is_open = |c: &vendor::Candidate| open.contains(&c.url.port);
+    let catalogue = &detector.catalogue;
+    let first = catalogue.first_candidate(maker?, &site, &[Scheme::Rtsp], is_open)?;
     (!first.url.has_placeholders()).then(|| first.url.to_string())
 }
 

@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod ask;
 pub mod capture;
+mod early;
 pub mod echo;
 pub mod hello;
 mod identify;

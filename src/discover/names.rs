@@ -1,6 +1,7 @@
 //! Names of hosts, as the site's own name server knows them: a router tells by them what a device called
 //! itself when it asked for its address.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -24,7 +25,7 @@ const ANSWER_BYTES_MAX: usize = 512;
 #[derive(Debug)]
 pub struct Names {
     server: Option<SocketAddr>,
-    /// It left a question without an answer.
+    /// It left a question without an answer, or cannot be reached.
     is_silent: AtomicBool,
     next_id: AtomicU16,
 }
@@ -61,26 +62,27 @@ impl Names {
             return None;
         }
         match timeout(ANSWER_LIMIT, self.ask(server, ip)).await {
-            Ok(name) => name,
-            Err(_) => {
+            Ok(Ok(name)) => name,
+            Ok(Err(_)) | Err(_) => {
                 self.is_silent.store(true, Ordering::Relaxed);
                 None
             }
         }
     }
 
-    async fn ask(&self, server: SocketAddr, ip: IpAddr) -> Option<String> {
+    async fn ask(&self, server: SocketAddr, ip: IpAddr) -> io::Result<Option<String>> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let from: SocketAddr = match server {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0u16; 8], 0).into(),
         };
-        let socket = UdpSocket::bind(from).await.ok()?;
-        socket.connect(server).await.ok()?;
-        socket.send(&dns::reverse_question(id, ip)).await.ok()?;
+        let socket = UdpSocket::bind(from).await?;
+        socket.connect(server).await?;
+        socket.send(&dns::reverse_question(id, ip)).await?;
         let mut buffer = [0; ANSWER_BYTES_MAX];
-        let length = socket.recv(&mut buffer).await.ok()?;
-        dns::reverse_answer(buffer.get(..length)?, id, ip)
+        let length = socket.recv(&mut buffer).await?;
+        let answer = buffer.get(..length).unwrap_or_default();
+        Ok(dns::reverse_answer(answer, id, ip))
     }
 }
 
@@ -129,6 +131,15 @@ mod tests {
         };
         let (name, ()) = tokio::join!(names.of_host(ip), serve);
         assert_eq!(name.as_deref(), Some("cam.lan"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_asked_once() {
+        let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let names = Names::of(gone.local_addr().ok());
+        drop(gone);
+        assert_eq!(names.of_host(IpAddr::from([10, 0, 0, 5])).await, None);
+        assert!(names.is_silent.load(Ordering::Relaxed));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{self, Ask, Gathered, Heard, Question};
+use super::early::Early;
 use super::identify::identify;
 use super::interfaces::Interface;
 use super::merge::{Sightings, merged};
@@ -172,8 +173,9 @@ pub async fn run(
                     tokio::time::sleep(plan.window).await;
                 }
             };
+            let early = Arc::new(Early::new(detector.clone(), IDENTIFY_AT_ONCE));
             let far = far_answers(&plan, &targets, &detector);
-            let hosts = hosts_of(&plan, targets.clone(), &detector, &told);
+            let hosts = hosts_of(&plan, targets.clone(), &detector, &early, &told);
             let mut gathered = Gathered::default();
             let sweeping = async { tokio::join!(window, far, hosts) };
             let ((), far, hosts) = gathered.fill(&mut answers, sweeping).await;
@@ -181,7 +183,7 @@ pub async fn run(
                 gathered.add(heard);
             }
             gathered.take_waiting(&mut answers);
-            let mut looks = Looks::new(&plan, &detector, &told);
+            let mut looks = Looks::new(&plan, &detector, early, &told);
             for seen in merged(hosts, gathered.into_all(), link_macs()) {
                 looks.begin(seen);
             }
@@ -217,6 +219,7 @@ async fn hosts_of(
     plan: &Plan,
     targets: Targets,
     detector: &Arc<Detector>,
+    early: &Arc<Early>,
     told: &mpsc::Sender<Told>,
 ) -> Vec<Host> {
     if !plan.tcp && !plan.arp {
@@ -242,7 +245,21 @@ async fn hosts_of(
     };
     let makers = detector.clone();
     let is_camera = Arc::new(move |mac: Mac| makers.catalogue.by_oui(mac.0).is_some());
-    sweep::sweep(order, targets, detector.networks.clone(), is_camera, told).await
+    let early = plan.identify.then(|| early.clone());
+    let found: sweep::OnHost = Arc::new(move |host| {
+        if let Some(early) = &early {
+            early.begin(host);
+        }
+    });
+    sweep::sweep(
+        order,
+        targets,
+        detector.networks.clone(),
+        is_camera,
+        found,
+        told,
+    )
+    .await
 }
 
 /// Devices that are being identified.
@@ -250,6 +267,7 @@ struct Looks<'p> {
     plan: &'p Plan,
     detector: &'p Arc<Detector>,
     told: &'p mpsc::Sender<Told>,
+    early: Arc<Early>,
     names: Arc<Names>,
     slots: Arc<Semaphore>,
     running: JoinSet<()>,
@@ -257,11 +275,17 @@ struct Looks<'p> {
 }
 
 impl<'p> Looks<'p> {
-    fn new(plan: &'p Plan, detector: &'p Arc<Detector>, told: &'p mpsc::Sender<Told>) -> Self {
+    fn new(
+        plan: &'p Plan,
+        detector: &'p Arc<Detector>,
+        early: Arc<Early>,
+        told: &'p mpsc::Sender<Told>,
+    ) -> Self {
         Self {
             plan,
             detector,
             told,
+            early,
             names: Arc::new(Names::of_system(&detector.networks)),
             slots: Arc::new(Semaphore::new(IDENTIFY_AT_ONCE)),
             running: JoinSet::new(),
@@ -274,10 +298,10 @@ impl<'p> Looks<'p> {
         self.addresses.extend(&seen.also_at);
         let (detector, told) = (self.detector.clone(), self.told.clone());
         let (slots, plan) = (self.slots.clone(), self.plan.clone());
-        let names = self.names.clone();
+        let (names, early) = (self.names.clone(), self.early.clone());
         self.running.spawn(async move {
             let _slot = slots.acquire().await;
-            let found = identify(&detector, seen, &plan, &names).await;
+            let found = identify(&detector, seen, &plan, &names, &early).await;
             let _ = told.send(Told::Found(Box::new(found))).await;
         });
     }

@@ -105,6 +105,9 @@ pub struct Order {
 /// Says whether a hardware address is a camera maker's.
 pub type IsCameraMac = Arc<dyn Fn(Mac) -> bool + Send + Sync>;
 
+/// Told of each live host as soon as its open ports are known.
+pub type OnHost = Arc<dyn Fn(&Host) + Send + Sync>;
+
 enum Heard {
     Link(usize, Seen),
     Ipv6(usize, echo::Found),
@@ -117,6 +120,7 @@ pub async fn sweep(
     targets: Targets,
     networks: Arc<AllowedNetworks>,
     is_camera: IsCameraMac,
+    found: OnHost,
     told: &mpsc::Sender<Told>,
 ) -> Vec<Host> {
     let dialler = Arc::new(Dialler::new(networks.clone(), order.rates.connects));
@@ -138,6 +142,7 @@ pub async fn sweep(
         ports: order.ports.clone(),
         more: order.more_ports.clone(),
         is_camera,
+        found,
     });
     let near = Near::new(prober.clone(), &links, &order.interfaces);
     let heard = listen(&order, links, &networks);

@@ -62,6 +62,26 @@ impl Catalogue {
         }
     }
 
+    /// The first of the maker's candidates of this scheme that `is_wanted`; only so many are written out.
+    pub fn first_candidate(
+        &self,
+        maker: Maker<'_>,
+        site: &Site<'_>,
+        schemes: &[Scheme],
+        is_wanted: impl Fn(&Candidate) -> bool,
+    ) -> Option<Candidate> {
+        for template in ordered(maker.templates()) {
+            let doors = doors(&template, site.ports).into_iter();
+            for (scheme, port) in doors.filter(|(scheme, _)| schemes.contains(scheme)) {
+                let found = candidate(&template, site, scheme, port, 0).ok().flatten();
+                if let Some(found) = found.filter(&is_wanted) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
     /// URLs for a device whose maker is unknown, the likeliest first.
     ///
     /// # Errors
@@ -71,36 +91,54 @@ impl Catalogue {
     }
 }
 
-fn collect(mut templates: Vec<Template<'_>>, site: &Site<'_>) -> Result<Vec<Candidate>, UrlError> {
-    // Stable: the order of the entry decides among equals.
+/// Those that can be tried, the best first.
+fn ordered(mut templates: Vec<Template<'_>>) -> Vec<Template<'_>> {
     templates.retain(is_spoken);
+    // Stable: the order of the entry decides among equals.
     templates.sort_by_key(|t| (t.evidence(), rank(t.role()), t.slot()));
+    templates
+}
+
+fn collect(templates: Vec<Template<'_>>, site: &Site<'_>) -> Result<Vec<Candidate>, UrlError> {
     let mut out: Vec<Candidate> = Vec::new();
-    for template in templates {
+    for template in ordered(templates) {
         for (scheme, port) in doors(&template, site.ports) {
-            let place = Place {
-                ip: site.ip,
-                port: Some(port),
-                channel: site.channel,
-                profile: None,
-                scheme: Some(scheme),
-            };
-            let Some(url) = template.expand(&place)? else {
+            let Some(candidate) = candidate(&template, site, scheme, port, out.len())? else {
                 continue;
             };
-            if out.len() < CANDIDATES_MAX && !out.iter().any(|known| known.url == url) {
-                out.push(Candidate {
-                    connection_type: url.connection_type(),
-                    url,
-                    role: template.role(),
-                    evidence: template.evidence(),
-                    maker_id: template.maker().map(|maker| maker.id().to_owned()),
-                    order: u16::try_from(out.len()).unwrap_or(u16::MAX),
-                });
+            let is_new = !out.iter().any(|known| known.url == candidate.url);
+            if out.len() < CANDIDATES_MAX && is_new {
+                out.push(candidate);
             }
         }
     }
     Ok(out)
+}
+
+/// The template written out for one door; `None` where the site lacks what it needs.
+fn candidate(
+    template: &Template<'_>,
+    site: &Site<'_>,
+    scheme: Scheme,
+    port: u16,
+    order: usize,
+) -> Result<Option<Candidate>, UrlError> {
+    let place = Place {
+        ip: site.ip,
+        port: Some(port),
+        channel: site.channel,
+        profile: None,
+        scheme: Some(scheme),
+    };
+    let url = template.expand(&place)?;
+    Ok(url.map(|url| Candidate {
+        connection_type: url.connection_type(),
+        url,
+        role: template.role(),
+        evidence: template.evidence(),
+        maker_id: template.maker().map(|maker| maker.id().to_owned()),
+        order: u16::try_from(order).unwrap_or(u16::MAX),
+    }))
 }
 
 /// Formats for which there is a way to prove a picture; a login is not sent for others.
@@ -246,6 +284,32 @@ mod tests {
             texts("hikvision", 2, &[])[0],
             "rtsp://10.0.0.5:554/Streaming/Channels/201"
         );
+    }
+
+    #[test]
+    fn the_first_of_a_scheme_is_the_one_of_the_list() {
+        let catalogue = Catalogue::builtin();
+        for maker in catalogue.makers() {
+            for ports in [&[554, 80, 8000][..], &[80], &[8554, 8080, 322]] {
+                let site = Site {
+                    ip: "10.0.0.5",
+                    channel: 1,
+                    ports,
+                };
+                let is_wanted = |c: &Candidate| ports.contains(&c.url.port);
+                let first = catalogue.first_candidate(maker, &site, &[Scheme::Rtsp], is_wanted);
+                let list = catalogue.candidates(Some(maker), &site).unwrap();
+                let listed = list
+                    .iter()
+                    .find(|c| c.url.scheme == Scheme::Rtsp && is_wanted(c));
+                assert_eq!(
+                    first.map(|c| c.url),
+                    listed.map(|c| c.url.clone()),
+                    "{}",
+                    maker.id()
+                );
+            }
+        }
     }
 
     #[test]

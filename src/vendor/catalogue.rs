@@ -137,6 +137,10 @@ impl Catalogue {
                     .map(|row| Maker::new(self, tables, row)),
             );
         }
+        if self.overlay.is_none() {
+            // The built-in rows stand by id, each once.
+            return all;
+        }
         // Stable: the operator's entry stands before the built-in one of the same id.
         all.sort_by(|a, b| a.id().cmp(b.id()));
         all.dedup_by(|later, first| later.id() == first.id());
@@ -148,11 +152,8 @@ impl Catalogue {
     /// # Errors
     /// [`UnknownMaker`] with the closest ids.
     pub fn find(&self, name: &str) -> Result<Maker<'_>, UnknownMaker> {
-        let all = self.all();
-        let found = all
-            .iter()
-            .find(|maker| maker.names().any(|known| same_name(known, name)));
-        found.copied().ok_or_else(|| {
+        self.named(name).ok_or_else(|| {
+            let all = self.all();
             let names = all.iter().flat_map(|maker| maker.names());
             let mut ids: Vec<String> = Vec::new();
             for near in closest(name, names) {
@@ -167,6 +168,12 @@ impl Catalogue {
                 closest: ids,
             }
         })
+    }
+
+    /// By id, name or alias; without a word on what was meant instead.
+    pub fn named(&self, name: &str) -> Option<Maker<'_>> {
+        let is_it = |maker: &Maker<'_>| maker.names().any(|known| same_name(known, name));
+        self.all().into_iter().find(is_it)
     }
 
     /// The maker that stands for any other.

@@ -103,15 +103,14 @@ impl Catalogue {
         }
         let is_somebody = |maker: &Maker<'_>| maker.category() != Category::Generic;
         let strength = Strength::Strong;
-        if let Some(maker) = self.find(vendor).ok().filter(is_somebody) {
+        if let Some(maker) = self.named(vendor).filter(is_somebody) {
             return Some(Hint { maker, strength });
         }
-        let lower = vendor.to_ascii_lowercase();
         let mut best: Option<(usize, Maker<'_>)> = None;
         for maker in self.makers().into_iter().filter(is_somebody) {
             for name in maker.names().filter(|name| name.len() >= 4) {
                 let longer = best.is_none_or(|(len, _)| name.len() > len);
-                if longer && holds_words(&lower, &name.to_ascii_lowercase()) {
+                if longer && holds_words(vendor, name) {
                     best = Some((name.len(), maker));
                 }
             }
@@ -170,13 +169,15 @@ fn bounded(text: &str) -> &str {
     &text[..end]
 }
 
-/// Does `text` hold `name` between characters that are no letters or digits?
+/// Does `text` hold `name` between characters that are no letters or digits? Case does not count.
 fn holds_words(text: &str, name: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric();
-    text.match_indices(name).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + name.len()..].chars().next();
-        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    text.char_indices().any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let Some(after) = strip_prefix_ignoring_case(rest, name) else {
+            return false;
+        };
+        !before.ends_with(is_word) && !after.starts_with(is_word)
     })
 }
 

@@ -27,7 +27,7 @@ PLANS = {"/24": ("10.77.0.0/24", 40, 60), "/22": ("10.77.0.0/22", 160, 240)}
 FIRST, STEP = 2, 2
 NAME = f"db{os.getpid() % 100000}"
 GATEWAY, LAN = f"{NAME}-gw", f"{NAME}-lan"
-RUN_S_MAX = 120
+RUN_S_MAX = 30
 
 
 class Lan:
@@ -88,6 +88,8 @@ class Lan:
         wall = time.monotonic() - started
         limit.cancel()
         watch.join()
+        if wall >= RUN_S_MAX:
+            raise TimeoutError
         return wall, used.ru_utime + used.ru_stime, peak[0], text
 
 
@@ -168,14 +170,23 @@ def commands(program, network):
 def measure(program, lan, runs):
     """name -> [wall], [CPU], [RSS], worst share of what was to be found"""
     wanted = dict(zip("hpa", truth(lan)))
-    table = {}
+    table, left_out = {}, set()
     for run in range(runs):
         for name, (command, read, kinds) in commands(program, lan.network).items():
+            if name in left_out:
+                continue
             if not shutil.which(command[0]):
                 if run == 0:
                     print(f"  {command[0]} is not installed: left out")
                 continue
-            wall, cpu, rss, text = lan.run(command)
+            try:
+                wall, cpu, rss, text = lan.run(command)
+            except TimeoutError:
+                if name.startswith("ours"):
+                    raise
+                print(f"  {name} did not end within {RUN_S_MAX} s in run {run + 1}: left out from here on")
+                left_out.add(name)
+                continue
             found = dict(zip("hpa", read(text)))
             share = min(len(found[k] & wanted[k]) / len(wanted[k]) for k in kinds)
             extra = sum(len(found[k] - wanted[k]) for k in kinds if k != "p" or "3 ports" not in name)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Identity, anonymous, shown};
+use super::{Asked, Identity, anonymous, shown};
 use crate::brake::Errand;
 use crate::detect::Detector;
 use crate::detect::plan::{PortKind, port_kind};
@@ -21,6 +21,7 @@ impl<'c> Identity<'c> {
         host: &str,
         open: &[u16],
         deadline: Instant,
+        asked: &mut Asked,
     ) {
         let path = self.maker.map(|maker| maker.text(Field::OnvifService));
         let path = path.filter(|path| path.starts_with('/'));
@@ -36,14 +37,14 @@ impl<'c> Identity<'c> {
                 locks: self.locks_accounts(),
                 by_hand: true,
             };
-            let attempt = detector.brake.run(look.clone(), errand).await;
+            let attempt = asked.attempt(detector, look.clone(), errand).await;
             let code = attempt.result.as_ref().err().map(|e| e.code);
             let speaks = matches!(code, None | Some(ErrorCode::AuthRequired));
-            if let Some(facts) = attempt.onvif.filter(|_| speaks) {
+            if let Some(facts) = attempt.onvif.as_deref().filter(|_| speaks) {
                 self.is_onvif_open = code.is_none();
                 self.asks_for_login |= code.is_some();
                 self.evidence.push(format!("onvif port {port}"));
-                self.note_onvif(&detector.catalogue, &facts);
+                self.note_onvif(&detector.catalogue, facts);
                 self.onvif = Some(look.url);
                 return;
             }

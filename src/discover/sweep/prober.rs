@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{HOSTS_AT_ONCE, Host, IsCameraMac};
+use super::{HOSTS_AT_ONCE, Host, IsCameraMac, OnHost};
 use crate::discover::ports::{Dialler, Port, Trips};
 use crate::discover::scan::Told;
 
@@ -50,6 +50,7 @@ pub(super) struct Prober {
     /// Asked for where the host may be a camera.
     pub(super) more: Arc<[u16]>,
     pub(super) is_camera: IsCameraMac,
+    pub(super) found: OnHost,
 }
 
 impl Prober {
@@ -62,6 +63,7 @@ impl Prober {
             take(&mut host, &said);
         }
         host.open.sort_unstable();
+        (self.found)(&host);
         host
     }
 
@@ -93,6 +95,7 @@ impl Prober {
             take(&mut host, &said);
         }
         host.open.sort_unstable();
+        (self.found)(&host);
         Some(host)
     }
 }

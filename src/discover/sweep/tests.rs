@@ -47,7 +47,15 @@ async fn hosts_without_arp_are_knocked_at_and_all_are_counted() {
     // Only loopback may be asked: the rest is told as silent without a packet.
     let allowed = Arc::new(AllowedNetworks::parse(&["loopback"]).unwrap());
     let (tell, mut told) = mpsc::channel(64);
-    let hosts = sweep(order, targets, allowed, Arc::new(|_| false), &tell).await;
+    let hosts = sweep(
+        order,
+        targets,
+        allowed,
+        Arc::new(|_| false),
+        Arc::new(|_| {}),
+        &tell,
+    )
+    .await;
     drop(tell);
     let mut scanned = 0;
     while let Some(Told::Scanned(count)) = told.recv().await {

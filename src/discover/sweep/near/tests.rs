@@ -93,6 +93,7 @@ async fn an_ipv6_host_with_an_ipv4_address_stands_once() {
         ports: Arc::from([]),
         more: Arc::from([]),
         is_camera: Arc::new(|_| false),
+        found: Arc::new(|_| {}),
     };
     let link = Link {
         interface: Interface::default(),
