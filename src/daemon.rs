@@ -151,6 +151,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
     })?;
     let sealing = sealing_key(&store, loaded.outside.sealing_key.take()).await?;
     let remembered = loaded.outside.commands.take();
+    let desired = loaded.outside.desired.take();
     let mut settings = stored_settings(&options, &mut loaded, &log)?;
     let config = settings.running.config.clone();
     let store = store.with_retention(
@@ -198,16 +199,19 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         ..api::Context::new(site.clone(), control, server_settings(&config))
     });
     let reached = watch::Sender::new(None);
-    let (mqtt_settings, reporter) = {
+    let (mqtt_settings, reporter, reconciler) = {
         let (change, settings) = watch::channel(Arc::new(mqtt_settings(&settings)));
+        let commands = mqtt::commands::Commands::new(
+            context.clone(),
+            gateway.clone(),
+            sealing,
+            remembered.as_deref(),
+        );
+        let desired = mqtt::desired::Reconciler::new(commands.clone(), desired.as_deref());
         let reporter = mqtt::Reporter::new(mqtt::Parts {
             site: site.clone(),
-            commands: mqtt::commands::Commands::new(
-                context.clone(),
-                gateway.clone(),
-                sealing,
-                remembered.as_deref(),
-            ),
+            commands,
+            desired: desired.clone(),
             gateway: gateway.clone(),
             state_dir: dir.clone(),
             settings,
@@ -215,7 +219,7 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
             mark: marks.add("mqtt", mqtt::DEADLINE),
             stop: stop.clone(),
         });
-        (change, reporter)
+        (change, reporter, desired)
     };
     let mut parts = JoinSet::new();
     parts.spawn(monitor::run(site.clone(), wakes, scheduler, stop.clone()));
@@ -244,6 +248,10 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> Result<(), DaemonError
         move || site.clone().commit_transitions()
     }));
     parts.spawn(kept("mqtt", stop.clone(), move || reporter.clone().run()));
+    parts.spawn(kept("desired", stop.clone(), {
+        let stop = stop.clone();
+        move || reconciler.clone().run(stop.clone())
+    }));
     parts.spawn(kept("network", stop.clone(), {
         let site = site.clone();
         move || site.clone().watch_network()

@@ -23,6 +23,7 @@ pub mod mqtt;
 pub mod config;
 pub mod control;
 pub mod exit;
+pub mod fleet;
 pub mod logging;
 pub mod supervise;
 pub mod sys;

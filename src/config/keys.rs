@@ -118,6 +118,16 @@ pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
+/// Is there a setting `section.key`?
+pub fn is_key(path: &str) -> bool {
+    find(path).is_some()
+}
+
+/// Every `section.key`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.path)
+}
+
 /// Section names in the order of the table.
 pub fn sections() -> impl Iterator<Item = &'static str> {
     KEYS.iter().enumerate().filter_map(|(i, key)| {
@@ -155,6 +165,8 @@ pub static KEYS: &[Key] = &[
         "Where it stands."),
     key("gateway.labels", "{}", Live, Labels(|c| &mut c.gateway.labels),
         "Free labels for choosing gateways of a fleet, such as { region = \"north\" }."),
+    key("gateway.revert_after_s", "300", Live, Time { unit: Seconds, min: 10, max: 3600, field: |c| &mut c.gateway.revert_after },
+        "Seconds after which a change of [mqtt] or [server] from outside is taken back, unless broker or caller is reached with it."),
 
     key("server.listen", "\"127.0.0.1:8000\"", Restart, Text(|c, t| texts::address(t).map(|a| c.server.listen = a)),
         "Address and port of the API. Beyond loopback it wants server.tls."),
@@ -248,6 +260,8 @@ pub static KEYS: &[Key] = &[
     key("mqtt.allowed_commands", "[\"scan\", \"check_now\", \"reconnect\", \"monitoring\", \"snapshot\", \"config_get\", \"export\"]", Live,
         List(|c, l| texts::each(l, texts::command).map(|l| c.mqtt.allowed_commands = l)),
         "Commands that may come over MQTT."),
+    key("mqtt.desired_check_s", "60", Live, Time { unit: Seconds, min: 1, max: 3600, field: |c| &mut c.mqtt.desired_check },
+        "Seconds between two looks whether the gateway is as the operator's document wants it."),
 
     key("storage.checkpoint_interval_s", "600", Restart, Time { unit: Seconds, min: 10, max: 3600, field: |c| &mut c.storage.checkpoint_interval },
         "Seconds between two writes of measurements; what is lost at a power cut at most."),

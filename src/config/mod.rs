@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use env::variables;
 pub use error::{ConfigError, ConfigErrors};
+pub use keys::{is_key, names as key_names};
 pub use loaded::{Entry, Loaded};
 pub use origin::Origin;
 pub use reload::{Changes, changes};

@@ -30,6 +30,8 @@ pub struct Gateway {
     pub name: String,
     pub site: String,
     pub labels: BTreeMap<String, String>,
+    /// A changed `[mqtt]` or `[server]` is taken back after this, unless somebody is reached with it.
+    pub revert_after: Duration,
 }
 
 /// `[server]`: the API.
@@ -127,6 +129,8 @@ pub struct Mqtt {
     /// Empty: none is named.
     pub alpn: String,
     pub version: MqttVersion,
+    /// Between two looks whether the gateway is as `desired` wants it.
+    pub desired_check: Duration,
     pub base_topic: String,
     pub discovery_prefix: String,
     pub home_assistant: bool,

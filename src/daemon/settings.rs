@@ -2,7 +2,7 @@
 //! themselves back.
 //!
 //! A change of `[mqtt]` or `[server]` that comes from outside may cut off the one who made it. So it is
-//! on trial: unless the broker, or the API's caller, is reached with it within five minutes, what was
+//! on trial: unless the broker, or the API's caller, is reached with it within `gateway.revert_after_s`, what was
 //! stored before comes back. A trial outlives a restart, after which its time begins anew.
 
 use std::time::{Duration, Instant};
@@ -16,8 +16,6 @@ use crate::control::{ConfigView, ControlError, TrialView};
 use crate::model::Secret;
 use crate::store::{Store, StoreError};
 
-/// Time to be reached again.
-const TRIAL: Duration = Duration::from_secs(300);
 /// Read before anything that is stored.
 const BEFORE_THE_STORE: &str = "security.vault_key_file";
 
@@ -103,8 +101,14 @@ impl Settings {
             waits_for_start: false,
         });
         if self.trial.is_some() {
-            tracing::info!("a changed setting is on trial for {} s", TRIAL.as_secs());
+            let time_s = self.trial_time().as_secs();
+            tracing::info!("a changed setting is on trial for {time_s} s");
         }
+    }
+
+    /// Time to be reached again.
+    fn trial_time(&self) -> Duration {
+        self.running.config.gateway.revert_after
     }
 
     /// The sources as they are now, with these settings in the store.
@@ -228,7 +232,9 @@ impl Settings {
         let is_proved = (!trial.note.broker || reached.broker) && (!trial.note.caller || caller);
         match is_proved {
             true => Verdict::Stands,
-            false if now.saturating_duration_since(trial.began) >= TRIAL => Verdict::Reverts,
+            false if now.saturating_duration_since(trial.began) >= self.trial_time() => {
+                Verdict::Reverts
+            }
             false => Verdict::Goes,
         }
     }
@@ -287,8 +293,11 @@ impl Settings {
                     .into_iter()
                     .filter_map(|(is_needed, name)| is_needed.then_some(name))
                     .collect(),
-                reverts_in_s: (!trial.waits_for_start)
-                    .then(|| TRIAL.saturating_sub(trial.began.elapsed()).as_secs()),
+                reverts_in_s: (!trial.waits_for_start).then(|| {
+                    self.trial_time()
+                        .saturating_sub(trial.began.elapsed())
+                        .as_secs()
+                }),
             }),
         }
     }

@@ -24,7 +24,7 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// From dialling to the broker's welcome.
 const CONNECT_S: u64 = 10;
 /// Largest message that is taken.
-pub const INCOMING_BYTES_MAX: u32 = 64 * 1024;
+pub const INCOMING_BYTES_MAX: u32 = 256 * 1024;
 /// Largest message that is sent where the broker names no limit.
 pub const OUTGOING_BYTES_MAX: u32 = 256 * 1024;
 

@@ -16,7 +16,7 @@ use super::Settings;
 use super::client::{Content, Message};
 use super::command::{self, Init, Refusal, Said, Type};
 use super::report::retained;
-use super::sealed::{Place, SealingKey};
+use super::sealed::{Occasion, Place, SealingKey};
 use super::topics::{Subject, Topics};
 use crate::api::export::{ExportOptions, Format};
 use crate::api::inside::{Given, perform};
@@ -125,7 +125,22 @@ impl Commands {
         lock(&self.replies).pop_front()
     }
 
-    fn reply(&self, message: Message) {
+    /// Puts in the place of sealed values what lies in them.
+    pub(super) fn open(
+        &self,
+        fields: &mut Map<String, Value>,
+        place: Place<'_>,
+    ) -> Result<(), Refusal> {
+        self.key.open_all(fields, place)
+    }
+
+    /// What deeds are done with.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Queues a message for the session.
+    pub(super) fn reply(&self, message: Message) {
         let mut replies = lock(&self.replies);
         replies.push_back(message);
         let bytes = |replies: &VecDeque<Message>| -> usize {
@@ -209,7 +224,8 @@ impl Commands {
         let prepared = judged.and_then(|kind| {
             let place = Place {
                 gateway: &self.gateway,
-                command: asked.id,
+                occasion: Occasion::Command(asked.id),
+                within: "",
             };
             self.key.open_all(&mut init.params, place)?;
             Ok((kind, self.camera(asked.subject)?))
@@ -466,7 +482,7 @@ fn interrupted() -> Refusal {
     )
 }
 
-fn refusal(problem: Problem) -> Refusal {
+pub(super) fn refusal(problem: Problem) -> Refusal {
     let errors = problem.errors.iter().skip(1);
     let more: Vec<String> = errors
         .map(|e| format!("{}: {}", e.field, e.message))

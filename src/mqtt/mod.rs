@@ -12,6 +12,7 @@ pub mod check;
 pub mod client;
 pub mod command;
 pub mod commands;
+pub mod desired;
 pub mod dial;
 pub mod discovery;
 mod outbox;
@@ -75,6 +76,7 @@ pub struct Settings {
 pub struct Parts {
     pub site: Arc<Site>,
     pub commands: Arc<commands::Commands>,
+    pub desired: Arc<desired::Reconciler>,
     /// The gateway's id.
     pub gateway: String,
     /// Where the disk is measured.
@@ -274,7 +276,7 @@ mod tests {
         let topics = topics::Topics::new("ohmvision", "homeassistant", "<gw>");
         let leaves = published::CAMERA_LEAVES.iter();
         let camera = leaves.map(|leaf| format!("ohmvision/<gw>/cam/<cam>/{leaf}"));
-        let own = ["status", "info", "health", "cams"].map(|leaf| topics.own(leaf));
+        let own = ["status", "info", "health", "cams", "desired", "reported"].map(|leaf| topics.own(leaf));
         for topic in camera.chain(own) {
             assert!(says(&topic), "topic {topic}");
         }

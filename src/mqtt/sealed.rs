@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use crypto_box::SecretKey;
 use ring::rand::SecureRandom as _;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::command::Refusal;
@@ -28,15 +28,26 @@ impl std::fmt::Debug for SealingKey {
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     pub gateway: &'a str,
-    /// The command's id.
-    pub command: &'a str,
+    pub occasion: Occasion<'a>,
+    /// What stands before the names of fields: empty in commands, `cameras.<key>.` in a document.
+    pub within: &'a str,
+}
+
+/// When a secret may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion<'a> {
+    /// The id of a command.
+    Command(&'a str),
+    /// The revision of a `desired` document.
+    Revision(u64),
 }
 
 /// What lies in a box.
 #[derive(Deserialize)]
 struct Inside {
     gw: String,
-    cmd_id: String,
+    cmd_id: Option<String>,
+    revision: Option<u64>,
     field: String,
     value: Secret,
 }
@@ -116,14 +127,51 @@ impl SealingKey {
             opened.map_err(|_| bad("is not sealed with this gateway's sealing_key"))?,
         );
         let inside: Inside = serde_json::from_slice(&opened)
-            .map_err(|_| bad("must hold gw, cmd_id, field and value"))?;
-        let fits =
-            inside.gw == place.gateway && inside.cmd_id == place.command && inside.field == field;
+            .map_err(|_| bad("must hold gw, cmd_id or revision, field and value"))?;
+        let is_now = match place.occasion {
+            Occasion::Command(id) => inside.cmd_id.as_deref() == Some(id),
+            Occasion::Revision(number) => inside.revision == Some(number),
+        };
+        let is_here = inside.field.strip_prefix(place.within) == Some(field);
+        let fits = inside.gw == place.gateway && is_now && is_here;
         match fits {
             true => Ok(inside.value),
-            false => Err(bad("was sealed for another gateway, command or field")),
+            false => Err(bad("was sealed for another gateway, occasion or field")),
         }
     }
+}
+
+/// Seals a value with the public key of a gateway, as it stands in its `info`: what a requester puts in
+/// the place of the secret.
+///
+/// # Errors
+/// The key is none.
+pub fn seal(
+    public: &str,
+    place: Place<'_>,
+    field: &str,
+    value: &Secret,
+) -> Result<Value, &'static str> {
+    let wrong = "the gateway's sealing_key is none";
+    let key: [u8; 32] = STANDARD
+        .decode(public)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(wrong)?;
+    let mut inside = json!({
+        "gw": place.gateway,
+        "field": format!("{}{field}", place.within),
+        "value": value.expose(),
+    });
+    match place.occasion {
+        Occasion::Command(id) => inside["cmd_id"] = json!(id),
+        Occasion::Revision(number) => inside["revision"] = json!(number),
+    }
+    let inside = Zeroizing::new(inside.to_string());
+    let sealed = crypto_box::PublicKey::from(key)
+        .seal(&mut crypto_box::aead::OsRng, inside.as_bytes())
+        .map_err(|_| wrong)?;
+    Ok(json!({"sealed": STANDARD.encode(sealed)}))
 }
 
 /// The text of `{"sealed": "..."}` and nothing else.
@@ -135,15 +183,55 @@ fn sealed(value: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const PLACE: Place<'static> = Place {
         gateway: "gw-1",
-        command: "c1",
+        occasion: Occasion::Command("c1"),
+        within: "",
     };
 
+    #[test]
+    fn a_secret_of_a_document_belongs_to_one_camera() {
+        let key = SealingKey::make().unwrap();
+        let place = Place {
+            gateway: "gw-1",
+            occasion: Occasion::Revision(7),
+            within: "cameras.Gate.",
+        };
+        let sealed = seal(&key.public(), place, "password", &Secret::new("pa ss")).unwrap();
+        let open = |place: Place<'_>| {
+            let mut fields = json!({"password": sealed});
+            let fields = fields.as_object_mut().unwrap();
+            key.open_all(fields, place)
+                .map_err(|refusal| refusal.code)?;
+            Ok(fields["password"].clone())
+        };
+        assert_eq!(open(place), Ok(json!("pa ss")));
+        for other in [
+            Place {
+                within: "cameras.Yard.",
+                ..place
+            },
+            Place {
+                occasion: Occasion::Revision(8),
+                ..place
+            },
+            Place {
+                occasion: Occasion::Command("7"),
+                ..place
+            },
+            Place {
+                gateway: "gw-2",
+                ..place
+            },
+        ] {
+            assert_eq!(open(other), Err("bad_seal"), "{other:?}");
+        }
+        assert!(super::seal("AAAA", place, "password", &Secret::new("x")).is_err());
+    }
+
     /// Seals as a requester would, from the published key alone.
-    fn seal(key: &SealingKey, inside: &Value) -> String {
+    fn seal_by_hand(key: &SealingKey, inside: &Value) -> String {
         let public: [u8; 32] = STANDARD.decode(key.public()).unwrap().try_into().unwrap();
         let public = crypto_box::PublicKey::from(public);
         let sealed = public.seal(&mut crypto_box::aead::OsRng, inside.to_string().as_bytes());
@@ -151,7 +239,8 @@ mod tests {
     }
 
     fn opened(key: &SealingKey, inside: &Value) -> Result<Value, &'static str> {
-        let mut params = json!({"credentials": [{"password": {"sealed": seal(key, inside)}}]});
+        let mut params =
+            json!({"credentials": [{"password": {"sealed": seal_by_hand(key, inside)}}]});
         let fields = params.as_object_mut().unwrap();
         key.open_all(fields, PLACE)
             .map_err(|refusal| refusal.code)?;
@@ -169,7 +258,7 @@ mod tests {
             assert_eq!(opened(&key, &bad), Err("bad_seal"), "{name}");
         }
         let stranger = SealingKey::make().unwrap();
-        let mut params = json!({"password": {"sealed": seal(&stranger, &good)}});
+        let mut params = json!({"password": {"sealed": seal_by_hand(&stranger, &good)}});
         let refused = key.open_all(params.as_object_mut().unwrap(), PLACE);
         assert_eq!(refused.unwrap_err().code, "bad_seal");
     }

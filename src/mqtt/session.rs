@@ -299,6 +299,7 @@ impl Session<'_> {
             Some(Incoming::Set { subject, key }) if !is_retained => {
                 commands.pressed(&self.topics, &self.settings, subject, key, payload);
             }
+            Some(Incoming::Desired) => self.reporter.parts.desired.received(payload),
             Some(Incoming::HomeAssistant) if payload == ONLINE.as_bytes() && !is_retained => {
                 // Not all gateways of a site in the same instant.
                 self.again_at = Some(Instant::now() + Duration::from_secs_f64(1.0 + 4.0 * dice()));

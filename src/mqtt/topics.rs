@@ -33,6 +33,8 @@ pub enum Incoming<'a> {
     Fleet { kind: &'a str, id: &'a str },
     /// `.../set/<key>`: a button or a switch.
     Set { subject: Subject, key: &'a str },
+    /// What the operator wants of this gateway.
+    Desired,
     /// Home Assistant came up or goes down.
     HomeAssistant,
 }
@@ -102,10 +104,16 @@ impl Topics {
 
     /// What is listened to: `(filter, whether it carries commands)`.
     pub fn subscriptions(&self) -> Vec<String> {
-        let mut filters: Vec<String> = ["cmd/+/+", "set/+", "cam/+/cmd/+/+", "cam/+/set/+"]
-            .iter()
-            .map(|leaf| self.own(leaf))
-            .collect();
+        let mut filters: Vec<String> = [
+            "cmd/+/+",
+            "set/+",
+            "cam/+/cmd/+/+",
+            "cam/+/set/+",
+            "desired",
+        ]
+        .iter()
+        .map(|leaf| self.own(leaf))
+        .collect();
         filters.push(format!("{}/all/cmd/+/+", self.base));
         filters.push(self.home_assistant_status());
         filters
@@ -124,6 +132,9 @@ impl Topics {
         let below = below
             .strip_prefix(self.gateway.as_str())?
             .strip_prefix('/')?;
+        if below == "desired" {
+            return Some(Incoming::Desired);
+        }
         let (subject, leaf) = match below.strip_prefix("cam/") {
             Some(camera) => {
                 let (uid, leaf) = camera.split_once('/')?;
@@ -184,7 +195,8 @@ mod tests {
             t.discovery(Subject::Gateway),
             "homeassistant/device/gw-0123456789ab/gateway/config"
         );
-        assert_eq!(t.subscriptions().len(), 6);
+        assert_eq!(t.subscriptions().len(), 7);
+        assert_eq!(t.read(&t.own("desired")), Some(Incoming::Desired));
     }
 
     #[test]

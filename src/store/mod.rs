@@ -319,6 +319,14 @@ impl Store {
         .await
     }
 
+    /// The operator's document, and what was taken of it (JSON).
+    pub async fn put_desired(&self, json: Vec<u8>) -> Result<(), StoreError> {
+        self.write(TakeIn::Leave, move |txn| {
+            tables::put_meta(txn, tables::meta::DESIRED, &json)
+        })
+        .await
+    }
+
     /// The same store, with another time that history is kept.
     pub fn with_retention(mut self, raw_h: u32, history_d: u32) -> Self {
         self.retention = Retention {

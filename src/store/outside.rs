@@ -38,6 +38,8 @@ pub struct Outside {
     pub trial: Option<Vec<u8>>,
     /// JSON.
     pub commands: Option<Vec<u8>>,
+    /// JSON.
+    pub desired: Option<Vec<u8>>,
 }
 
 pub(super) fn load(txn: &ReadTransaction, vault: &Vault) -> Result<Outside, Fault> {
@@ -59,6 +61,7 @@ pub(super) fn load(txn: &ReadTransaction, vault: &Vault) -> Result<Outside, Faul
         sealing_key: secret(Own::SealingKey)?,
         trial: text(meta::TRIAL)?,
         commands: text(meta::COMMANDS)?,
+        desired: text(meta::DESIRED)?,
     })
 }
 
@@ -102,7 +105,13 @@ pub(super) fn put_text(
 
 /// A copy of this store is another gateway: nothing was published or asked in its name.
 pub(super) fn forget_identity(txn: &WriteTransaction) -> Result<(), Fault> {
-    for name in [meta::REPORTED, meta::PUBLISHED, meta::TRIAL, meta::COMMANDS] {
+    for name in [
+        meta::REPORTED,
+        meta::PUBLISHED,
+        meta::TRIAL,
+        meta::COMMANDS,
+        meta::DESIRED,
+    ] {
         put_text(txn, name, None)?;
     }
     put_secret(txn, Own::SealingKey, None)?;

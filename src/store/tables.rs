@@ -51,6 +51,8 @@ pub(super) mod meta {
     pub const TRIAL: &[u8] = b"trial";
     /// JSON of the last commands that were taken.
     pub const COMMANDS: &[u8] = b"commands";
+    /// JSON of the operator's document and of what was taken of it.
+    pub const DESIRED: &[u8] = b"desired";
     /// JSON object.
     pub const SETTINGS: &[u8] = b"settings";
     pub const VAULT_CHECK: &[u8] = b"vault_check";

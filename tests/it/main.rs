@@ -13,6 +13,7 @@ mod discovery;
 mod examples;
 mod faults;
 mod file;
+mod fleet;
 mod follow;
 mod health;
 mod hls;

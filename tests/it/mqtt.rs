@@ -671,7 +671,7 @@ fn a_hostile_broker_is_told_about_and_survived() {
     listener.wait(&status, 10, |b| b == "online");
     broker.publish(
         &format!("ohmvision/{gw}/cmd/scan/huge"),
-        &"x".repeat(100_000),
+        &"x".repeat(300_000),
         true,
     );
     wait_for("commands are switched off", Duration::from_secs(20), || {

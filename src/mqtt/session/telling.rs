@@ -95,7 +95,9 @@ impl Session<'_> {
         self.cams_at = Instant::now();
         self.told.clear();
         self.again_at = None;
-        self.reporter.parts.site.begin_report();
+        let parts = &self.reporter.parts;
+        parts.desired.begin(&self.topics, &self.settings);
+        parts.site.begin_report();
     }
 
     fn info(&self) -> Message {

@@ -1,7 +1,7 @@
 //! A real mosquitto on a port of its own, and who listens and speaks there.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -159,11 +159,20 @@ impl Broker {
 
     pub fn publish(&self, topic: &str, body: &str, retain: bool) {
         let mut command = self.client("mosquitto_pub");
-        command.args(["-V", "5", "-q", "1", "-t", topic, "-m", body]);
+        command.args(["-V", "5", "-q", "1", "-t", topic]);
+        // An empty message can only be named, a long one only be piped.
+        command.args(if body.is_empty() { ["-n"] } else { ["-s"] });
         if retain {
             command.arg("-r");
         }
-        assert!(command.status().unwrap().success(), "{topic}");
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(body.as_bytes())
+            .unwrap();
+        assert!(child.wait().unwrap().success(), "{topic}");
     }
 
     fn client(&self, program: &str) -> Command {

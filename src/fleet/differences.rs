@@ -1,0 +1,403 @@
+//! Where a gateway differs from what is wanted of it, and the steps that end it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::desired::{By, Desired, SECRET_FIELDS, SECRET_SETTING, Wanted};
+use crate::model::CameraId;
+
+/// A value as it was wanted, and as the gateway shows it since it took it: makers' names and addresses
+/// are shown in their usual spelling.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub wanted: Value,
+    pub shown: Value,
+}
+
+/// A camera that a document brought or changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Managed {
+    pub uid: Uuid,
+    pub fields: BTreeMap<String, Held>,
+}
+
+/// What was taken of a document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Taken {
+    pub cameras: BTreeMap<String, Managed>,
+    pub settings: BTreeMap<String, Held>,
+    /// Camera keys and settings that could not be taken: not tried again for this revision.
+    pub failed: BTreeSet<String>,
+}
+
+/// A camera as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    pub id: CameraId,
+    pub uid: Uuid,
+    /// As in `GET /api/cameras/{id}`.
+    pub record: Map<String, Value>,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Difference {
+    /// The camera is not there.
+    Missing {
+        key: String,
+    },
+    /// It is there, and the document forgets others.
+    Extra {
+        id: CameraId,
+        name: String,
+    },
+    Field {
+        key: String,
+        id: CameraId,
+        field: String,
+        present: Value,
+    },
+    Setting {
+        key: String,
+        present: Value,
+    },
+}
+
+/// What ends some differences.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Create {
+        key: String,
+        body: Map<String, Value>,
+    },
+    Update {
+        key: String,
+        id: CameraId,
+        body: Map<String, Value>,
+    },
+    Remove {
+        id: CameraId,
+        name: String,
+    },
+    /// In the shape of `PATCH /api/config`.
+    Set {
+        body: Map<String, Value>,
+    },
+}
+
+impl Step {
+    /// The command that has to be allowed for it.
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "camera_add",
+            Self::Update { .. } => "camera_update",
+            Self::Remove { .. } => "camera_remove",
+            Self::Set { .. } => "config_patch",
+        }
+    }
+}
+
+impl Difference {
+    /// For `drift` of `reported`; the name of a secret, never its value.
+    pub fn to_json(&self, desired: &Desired) -> Value {
+        match self {
+            Self::Missing { key } => json!({"camera": key, "missing": true}),
+            Self::Extra { name, .. } => json!({"camera": name, "extra": true}),
+            Self::Field { key, field, .. } if is_secret(field) => {
+                json!({"camera": key, "field": field})
+            }
+            Self::Field {
+                key,
+                field,
+                present,
+                ..
+            } => {
+                let camera = desired.cameras.iter().find(|camera| camera.key == *key);
+                let wanted = camera.and_then(|camera| camera.fields.get(field));
+                json!({"camera": key, "field": field, "desired": wanted, "present": present})
+            }
+            Self::Setting { key, .. } if key == SECRET_SETTING => json!({"setting": key}),
+            Self::Setting { key, present } => {
+                json!({"setting": key, "desired": desired.settings.get(key), "present": present})
+            }
+        }
+    }
+}
+
+pub fn is_secret(field: &str) -> bool {
+    SECRET_FIELDS.contains(&field)
+}
+
+/// Which camera is meant: the one that was taken for this key before, else the one that bears it.
+pub fn find<'p>(wanted: &Wanted, taken: &Taken, present: &'p [Present]) -> Option<&'p Present> {
+    let known = taken.cameras.get(&wanted.key).map(|managed| managed.uid);
+    let before = present.iter().find(|camera| Some(camera.uid) == known);
+    before.or_else(|| {
+        let text = |camera: &Present, field| {
+            let value = camera.record.get(field).and_then(Value::as_str);
+            value.map(str::to_owned)
+        };
+        present.iter().find(|camera| match wanted.by {
+            By::Uid => camera.uid.to_string() == wanted.key,
+            By::Mac => text(camera, "mac_address").as_ref() == Some(&wanted.key),
+            By::Name => text(camera, "name").as_ref() == Some(&wanted.key),
+        })
+    })
+}
+
+/// Every difference between the document and the gateway. `settings` is `{"section": {"key": value}}`;
+/// `has_secret` says whether the camera holds this value in this field.
+pub fn differences(
+    desired: &Desired,
+    taken: &Taken,
+    present: &[Present],
+    settings: &Value,
+    has_secret: impl Fn(CameraId, &str, &Value) -> bool,
+) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut named = BTreeSet::new();
+    for wanted in &desired.cameras {
+        let camera = find(wanted, taken, present);
+        named.extend(camera.map(|camera| camera.uid));
+        if taken.failed.contains(&wanted.key) {
+            continue;
+        }
+        let Some(camera) = camera else {
+            found.push(Difference::Missing {
+                key: wanted.key.clone(),
+            });
+            continue;
+        };
+        let held = taken.cameras.get(&wanted.key);
+        for (field, value) in &wanted.fields {
+            let shown = camera.record.get(field).unwrap_or(&Value::Null);
+            let is_same = match is_secret(field) {
+                true => has_secret(camera.id, field, value),
+                false => is_same(value, shown, held.and_then(|h| h.fields.get(field))),
+            };
+            if !is_same {
+                found.push(Difference::Field {
+                    key: wanted.key.clone(),
+                    id: camera.id,
+                    field: field.clone(),
+                    present: shown.clone(),
+                });
+            }
+        }
+    }
+    for camera in present
+        .iter()
+        .filter(|camera| desired.prune && !named.contains(&camera.uid))
+    {
+        let name = camera.record.get("name").and_then(Value::as_str);
+        found.push(Difference::Extra {
+            id: camera.id,
+            name: name.unwrap_or_default().to_owned(),
+        });
+    }
+    for (key, value) in desired
+        .settings
+        .iter()
+        .filter(|(key, _)| !taken.failed.contains(*key))
+    {
+        let shown = shown_setting(settings, key);
+        if !is_same(value, &shown, taken.settings.get(key)) {
+            found.push(Difference::Setting {
+                key: key.clone(),
+                present: shown,
+            });
+        }
+    }
+    found
+}
+
+/// The value of `section.key`; null for a secret.
+pub fn shown_setting(settings: &Value, key: &str) -> Value {
+    let (section, name) = key.split_once('.').unwrap_or((key, ""));
+    settings[section].get(name).cloned().unwrap_or(Value::Null)
+}
+
+fn is_same(wanted: &Value, shown: &Value, held: Option<&Held>) -> bool {
+    wanted == shown || held.is_some_and(|held| held.wanted == *wanted && held.shown == *shown)
+}
+
+/// The steps that end these differences; `desired` holds its secrets opened.
+pub fn steps(desired: &Desired, differences: &[Difference]) -> Vec<Step> {
+    let wanted = |key: &str| desired.cameras.iter().find(|camera| camera.key == key);
+    let mut updates: BTreeMap<CameraId, (String, Map<String, Value>)> = BTreeMap::new();
+    let mut steps = Vec::new();
+    let mut settings = Vec::new();
+    for difference in differences {
+        match difference {
+            Difference::Missing { key } => steps.extend(wanted(key).map(|camera| Step::Create {
+                key: key.clone(),
+                body: camera.fields.clone(),
+            })),
+            Difference::Extra { id, name } => steps.push(Step::Remove {
+                id: *id,
+                name: name.clone(),
+            }),
+            Difference::Field { key, id, field, .. } => {
+                let value = wanted(key).and_then(|camera| camera.fields.get(field));
+                let (_, body) = updates
+                    .entry(*id)
+                    .or_insert_with(|| (key.clone(), Map::new()));
+                body.extend(value.map(|value| (field.clone(), value.clone())));
+            }
+            Difference::Setting { key, .. } => {
+                settings.extend(desired.settings.get_key_value(key));
+            }
+        }
+    }
+    let update = |(id, (key, body))| Step::Update { key, id, body };
+    steps.extend(updates.into_iter().map(update));
+    if !settings.is_empty() {
+        let body = Desired::patch(
+            settings
+                .into_iter()
+                .map(|(key, value)| (key.as_str(), value)),
+        );
+        steps.push(Step::Set { body });
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: Uuid = Uuid::from_u128(7);
+
+    fn desired(document: Value) -> Desired {
+        Desired::parse(document.to_string().as_bytes()).unwrap()
+    }
+
+    fn present(record: Value) -> Present {
+        Present {
+            id: CameraId(4),
+            uid: UID,
+            record: record.as_object().unwrap().clone(),
+        }
+    }
+
+    fn kinds(steps: &[Step]) -> Vec<&'static str> {
+        steps.iter().map(Step::command).collect()
+    }
+
+    #[test]
+    fn what_is_there_is_left_alone() {
+        let desired = desired(
+            json!({"revision": 1, "cameras": [{"name": "Gate", "enabled": true}],
+            "settings": {"health.interval_s": 30}}),
+        );
+        let cameras = [present(
+            json!({"name": "Gate", "enabled": true, "model": "x"}),
+        )];
+        let settings = json!({"health": {"interval_s": 30}});
+        let found = differences(
+            &desired,
+            &Taken::default(),
+            &cameras,
+            &settings,
+            |_, _, _| true,
+        );
+        assert_eq!(found, []);
+        let empty = differences(&desired, &Taken::default(), &[], &json!({}), |_, _, _| true);
+        assert_eq!(
+            kinds(&steps(&desired, &empty)),
+            ["camera_add", "config_patch"]
+        );
+    }
+
+    #[test]
+    fn a_renamed_camera_is_the_same_and_gets_its_name_back() {
+        let desired = desired(
+            json!({"revision": 1, "cameras": [{"name": "Gate", "manufacturer": "Hikvision"}]}),
+        );
+        let held = |wanted: &str, shown: &str| Held {
+            wanted: json!(wanted),
+            shown: json!(shown),
+        };
+        let fields = BTreeMap::from([
+            ("name".to_owned(), held("Gate", "Gate")),
+            ("manufacturer".to_owned(), held("Hikvision", "hikvision")),
+        ]);
+        let taken = Taken {
+            cameras: BTreeMap::from([("Gate".to_owned(), Managed { uid: UID, fields })]),
+            ..Taken::default()
+        };
+        let cameras = [present(
+            json!({"name": "By hand", "manufacturer": "hikvision"}),
+        )];
+        let found = differences(&desired, &taken, &cameras, &json!({}), |_, _, _| true);
+        assert_eq!(found.len(), 1);
+        let drift = found[0].to_json(&desired);
+        assert_eq!(
+            drift,
+            json!({"camera": "Gate", "field": "name", "desired": "Gate", "present": "By hand"})
+        );
+        let body = json!({"name": "Gate"}).as_object().unwrap().clone();
+        let step = Step::Update {
+            key: "Gate".into(),
+            id: CameraId(4),
+            body,
+        };
+        assert_eq!(steps(&desired, &found), [step]);
+    }
+
+    #[test]
+    fn secrets_are_compared_and_not_told() {
+        let desired = desired(
+            json!({"revision": 1, "cameras": [{"name": "Gate", "password": {"sealed": "AA"}}]}),
+        );
+        let cameras = [present(json!({"name": "Gate"}))];
+        let found = differences(
+            &desired,
+            &Taken::default(),
+            &cameras,
+            &json!({}),
+            |_, _, _| false,
+        );
+        assert_eq!(
+            found[0].to_json(&desired),
+            json!({"camera": "Gate", "field": "password"})
+        );
+        let none = differences(
+            &desired,
+            &Taken::default(),
+            &cameras,
+            &json!({}),
+            |_, _, _| true,
+        );
+        assert_eq!(none, []);
+    }
+
+    #[test]
+    fn others_go_only_when_asked() {
+        let keep = desired(json!({"revision": 1}));
+        let prune = desired(json!({"revision": 1, "prune": true}));
+        let cameras = [present(json!({"name": "Gate"}))];
+        let of =
+            |d: &Desired| differences(d, &Taken::default(), &cameras, &json!({}), |_, _, _| true);
+        assert_eq!(of(&keep), []);
+        assert_eq!(kinds(&steps(&prune, &of(&prune))), ["camera_remove"]);
+    }
+
+    #[test]
+    fn what_failed_waits_for_the_next_revision() {
+        let desired = desired(
+            json!({"revision": 1, "cameras": [{"name": "Gate"}], "settings": {"health.interval_s": 30}}),
+        );
+        let taken = Taken {
+            failed: BTreeSet::from(["Gate".to_owned(), "health.interval_s".to_owned()]),
+            ..Taken::default()
+        };
+        assert_eq!(
+            differences(&desired, &taken, &[], &json!({}), |_, _, _| true),
+            []
+        );
+    }
+}
