@@ -7,6 +7,7 @@ mod config;
 mod detect;
 mod doctor;
 mod fingerprint;
+mod fleet;
 mod health;
 mod logins;
 mod mqtt;
@@ -73,6 +74,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Report to an MQTT broker.
     Mqtt(mqtt::MqttArgs),
+    /// See and change all gateways of a broker.
+    Fleet(Box<fleet::FleetArgs>),
     /// Check or print the configuration.
     Config(ConfigArgs),
     /// Show how the API's certificate is recognised.
@@ -239,6 +242,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => one_shot(health::events(&args)),
         Command::Token(args) => one_shot(token::run(&args)),
         Command::Mqtt(args) => one_shot(mqtt::run(&args)),
+        Command::Fleet(args) => one_shot(fleet::run(&args)),
         Command::Config(args) => config::run(&args.command),
         Command::Fingerprint(args) => fingerprint::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,5 +1,8 @@
-//! Many gateways and one operator: the documents that say what each shall be, and what it says back.
-//! Deciding code alone; `mqtt::desired` carries out, `cli::fleet` writes.
+//! Many gateways and one operator: what their topics tell, and the documents that say what each shall be
+//! (carried out there by `mqtt::desired`). Deciding code, but for `link`, which speaks with the broker.
 
-pub mod desired;
-pub mod differences;
+pub mod files;
+pub mod link;
+pub mod rollout;
+pub mod selector;
+pub mod view;

@@ -6,6 +6,9 @@
 //!              look again, each `mqtt.desired_check_s` --'
 //! ```
 
+pub mod differences;
+pub mod document;
+
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,13 +31,13 @@ use crate::api::inside::perform;
 use crate::api::route::Request;
 use crate::brake::now;
 use crate::control::{ConfigView, ControlError};
-use crate::fleet::desired::{Desired, SECRET_SETTING, SETTINGS_PLACE, camera_place};
-use crate::fleet::differences::{
+use crate::model::CameraId;
+use crate::sys::board;
+use differences::{
     Difference, Held, Managed, Present, Step, Taken, differences, find, is_secret, shown_setting,
     steps,
 };
-use crate::model::CameraId;
-use crate::sys::board;
+use document::{Desired, SECRET_SETTING, SETTINGS_PLACE, camera_place};
 
 /// Largest `reported`; beyond it the cameras are left out.
 const REPORTED_BYTES_MAX: usize = 200 * 1024;

@@ -276,7 +276,8 @@ mod tests {
         let topics = topics::Topics::new("ohmvision", "homeassistant", "<gw>");
         let leaves = published::CAMERA_LEAVES.iter();
         let camera = leaves.map(|leaf| format!("ohmvision/<gw>/cam/<cam>/{leaf}"));
-        let own = ["status", "info", "health", "cams", "desired", "reported"].map(|leaf| topics.own(leaf));
+        let own = ["status", "info", "health", "cams", "desired", "reported"]
+            .map(|leaf| topics.own(leaf));
         for topic in camera.chain(own) {
             assert!(says(&topic), "topic {topic}");
         }

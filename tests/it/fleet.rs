@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ohmvision::fleet::desired::{SETTINGS_PLACE, camera_place};
 use ohmvision::model::Secret;
+use ohmvision::mqtt::desired::document::{SETTINGS_PLACE, camera_place};
 use ohmvision::mqtt::sealed::{Occasion, Place, seal};
 use serde_json::{Value, json};
 
@@ -179,7 +179,9 @@ fn a_document_is_carried_out_and_what_is_changed_by_hand_changed_back() {
     document["prune"] = json!(true);
     gateway.want(&broker, &document);
     let state = gateway.daemon.state.clone();
-    gateway.daemon = Daemon::start_on(None, &state, Some(&state.with_file_name("ohmvision.toml")));
+    // The first one owns the directory.
+    let again = Daemon::start_on(None, &state, Some(&state.with_file_name("ohmvision.toml")));
+    let _before = std::mem::replace(&mut gateway.daemon, again);
     gateway.reported(&listener, 20, |r| {
         r["applied_revision"] == 4 && r["errors"] == json!([])
     });

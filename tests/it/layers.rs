@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["discover"],
     &["site"],
     &["api", "monitor", "mqtt"],
-    &["daemon"],
+    &["fleet", "daemon"],
     &["cli"],
 ];
 

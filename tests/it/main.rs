@@ -14,6 +14,7 @@ mod examples;
 mod faults;
 mod file;
 mod fleet;
+mod fleet_tool;
 mod follow;
 mod health;
 mod hls;

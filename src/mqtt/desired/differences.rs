@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::desired::{By, Desired, SECRET_FIELDS, SECRET_SETTING, Wanted};
+use super::document::{By, Desired, SECRET_FIELDS, SECRET_SETTING, Wanted};
 use crate::model::CameraId;
 
 /// A value as it was wanted, and as the gateway shows it since it took it: makers' names and addresses
