@@ -18,6 +18,8 @@ pub struct Announce<'a> {
     pub topics: &'a Topics,
     /// The gateway's display name.
     pub gateway_name: &'a str,
+    /// Where it stands; may be empty.
+    pub site: &'a str,
     /// Commands that the configuration allows: buttons are only made for those.
     pub allowed: &'a [String],
 }
@@ -90,13 +92,16 @@ impl Announce<'_> {
         made.button("scan", "scan", "Scan", None);
         made.button("restart", "restart", "Restart", Some("restart"));
         made.event();
-        let device = json!({
+        let mut device = json!({
             "identifiers": [device_id(self.topics, Subject::Gateway)],
             "name": self.gateway_name,
             "manufacturer": "OhmVision",
             "model": "Edge gateway",
             "sw_version": env!("CARGO_PKG_VERSION"),
         });
+        if !self.site.is_empty() {
+            device["suggested_area"] = json!(self.site);
+        }
         document(device, made.done(), self.topics)
     }
 

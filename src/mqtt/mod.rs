@@ -18,7 +18,7 @@ pub mod discovery;
 mod outbox;
 pub mod payloads;
 mod published;
-mod report;
+pub mod report;
 pub mod sealed;
 mod session;
 pub mod slug;

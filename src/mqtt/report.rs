@@ -51,6 +51,7 @@ impl Teller<'_> {
         self.settings.mqtt.home_assistant.then_some(Announce {
             topics: self.topics,
             gateway_name: &self.settings.gateway.name,
+            site: &self.settings.gateway.site,
             allowed: &self.settings.mqtt.allowed_commands,
         })
     }

@@ -27,6 +27,7 @@ fn announced(allowed: &[&str], more: Value) -> Value {
     let announce = Announce {
         topics: &topics,
         gateway_name: "Entrance box",
+        site: "north",
         allowed: &allowed,
     };
     announce.camera(&camera(more))
@@ -119,6 +120,7 @@ fn every_entity_is_whole() {
     let announce = Announce {
         topics: &topics,
         gateway_name: "Entrance box",
+        site: "north",
         allowed: &allowed,
     };
     let both = [announce.gateway(), announce.camera(&camera(json!({})))];
@@ -144,6 +146,7 @@ fn every_kind_of_event_is_announced_once() {
     let announce = Announce {
         topics: &topics,
         gateway_name: "Entrance box",
+        site: "north",
         allowed: &[],
     };
     let kinds = |document: Value| -> Vec<Value> {
