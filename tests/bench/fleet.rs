@@ -4,6 +4,12 @@
 //! steady state, and for one command to all. Needs mosquitto. Exit code 1 when a message or an answer is
 //! missing.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of the test bench"
+)]
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -273,10 +279,9 @@ impl Gateway {
                     out += usize::from(client.publish(message));
                 }
             }
-            if part > self.entries.len() && waiting.is_empty() && out == 0 {
-                if let Some(barrier) = barrier.take() {
-                    tokio::spawn(async move { barrier.wait().await });
-                }
+            let is_told = part > self.entries.len() && waiting.is_empty() && out == 0;
+            if is_told && let Some(barrier) = barrier.take() {
+                tokio::spawn(async move { barrier.wait().await });
             }
             tokio::select! {
                 (link, happened) = &mut next => {
