@@ -22,6 +22,8 @@ pub struct ConfigView {
     pub has_mqtt_password: bool,
     /// A change that takes itself back.
     pub trial: Option<TrialView>,
+    /// The last one was taken back.
+    pub reverted: bool,
 }
 
 /// A change of how the gateway is reached, until it has proved itself.

@@ -173,6 +173,7 @@ pub(in crate::api) mod tests {
             secondary_stream_url: None,
             snapshot_url: url("http://192.168.1.100/snap?usr={user}&pwd={pass}"),
             ip_address: Some("192.168.1.100".into()),
+            moved_from: None,
             port: Some(554),
             username: Some("admin".into()),
             onvif_username: None,

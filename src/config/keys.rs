@@ -261,7 +261,7 @@ pub static KEYS: &[Key] = &[
         List(|c, l| texts::each(l, texts::command).map(|l| c.mqtt.allowed_commands = l)),
         "Commands that may come over MQTT."),
     key("mqtt.desired_check_s", "60", Live, Time { unit: Seconds, min: 1, max: 3600, field: |c| &mut c.mqtt.desired_check },
-        "Seconds between two looks whether the gateway is as the operator's document wants it."),
+        "Seconds within which what was changed by hand is made as the operator's document wants it."),
 
     key("storage.checkpoint_interval_s", "600", Restart, Time { unit: Seconds, min: 10, max: 3600, field: |c| &mut c.storage.checkpoint_interval },
         "Seconds between two writes of measurements; what is lost at a power cut at most."),

@@ -31,6 +31,8 @@ pub struct Settings {
     /// For the broker.
     pub password: Option<Secret>,
     trial: Option<Trial>,
+    /// What became of the last trial.
+    is_reverted: bool,
 }
 
 /// A change on trial.
@@ -88,6 +90,7 @@ impl Settings {
             stored,
             password,
             trial: None,
+            is_reverted: false,
         })
     }
 
@@ -186,6 +189,7 @@ impl Settings {
             .put_trial(Some(json), password_before.as_ref())
             .await
             .map_err(failed)?;
+        self.is_reverted = false;
         self.trial = Some(Trial {
             note,
             password_before,
@@ -265,6 +269,7 @@ impl Settings {
         self.stored = trial.note.before;
         self.password = trial.password_before;
         self.trial = None;
+        self.is_reverted = true;
         Ok(())
     }
 
@@ -288,6 +293,7 @@ impl Settings {
             origins: Value::Object(origins),
             at_next_start: self.waiting(),
             has_mqtt_password: self.password.is_some(),
+            reverted: self.is_reverted,
             trial: self.trial.as_ref().map(|trial| TrialView {
                 needs: [(trial.note.broker, "broker"), (trial.note.caller, "caller")]
                     .into_iter()

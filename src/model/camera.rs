@@ -82,6 +82,9 @@ pub struct Camera {
     pub secondary_stream_url: Option<StreamUrl>,
     pub snapshot_url: Option<StreamUrl>,
     pub ip_address: Option<String>,
+    /// Where it was put, since it was followed to the address above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<String>,
     pub port: Option<u16>,
     pub username: Option<String>,
     pub onvif_username: Option<String>,

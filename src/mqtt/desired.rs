@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
@@ -34,8 +34,8 @@ use crate::control::{ConfigView, ControlError};
 use crate::model::CameraId;
 use crate::sys::board;
 use differences::{
-    Difference, Held, Managed, Present, Step, Taken, differences, find, is_secret, shown_setting,
-    steps,
+    Difference, Held, Managed, Present, Step, Taken, differences, find, is_risky, is_secret,
+    shown_setting, steps,
 };
 use document::{Desired, SECRET_SETTING, SETTINGS_PLACE, camera_place};
 
@@ -45,6 +45,8 @@ const REPORTED_BYTES_MAX: usize = 200 * 1024;
 const TOLD_MAX: usize = 200;
 /// Without a session nothing is looked at; its start wakes.
 const IDLE: Duration = Duration::from_secs(60);
+/// Between two looks, unless another document came: many cameras may change at once.
+const LOOK_GAP: Duration = Duration::from_secs(1);
 /// How often a change on trial is looked at.
 const TRIAL_LOOK: Duration = Duration::from_secs(1);
 
@@ -113,8 +115,10 @@ struct State {
     refused: Option<(u64, Fault)>,
     /// As it was when all was looked at last.
     looked: Option<u64>,
-    /// What differs and is left so.
+    /// What differs.
     drift: Vec<Value>,
+    /// It is changed back when it is time.
+    is_mend_due: bool,
     told: String,
 }
 
@@ -154,38 +158,60 @@ impl Reconciler {
         self.wake.notify_one();
     }
 
+    /// A camera or a setting was changed: perhaps by hand, which is told at once.
+    pub fn changed(&self) {
+        self.wake.notify_one();
+    }
+
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks until the daemon stops.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut mend_at = Instant::now();
         loop {
-            let pause = self.pause().await;
+            let every = self.every();
+            mend_at = mend_at.min(Instant::now() + every);
+            let on_trial = !self.kept.lock().await.kept.trial.is_empty();
+            let next = match on_trial {
+                true => mend_at.min(Instant::now() + TRIAL_LOOK),
+                false => mend_at,
+            };
             tokio::select! {
                 () = self.wake.notified() => {}
-                () = sleep(pause) => {}
+                () = sleep_until(next) => {}
                 () = stop.cancelled() => return,
             }
+            let is_time = mend_at <= Instant::now();
             // Boxed: all deeds of the API are in it.
             tokio::select! {
-                () = Box::pin(self.look()) => {}
+                () = Box::pin(self.look(is_time)) => {}
+                () = stop.cancelled() => return,
+            }
+            if is_time {
+                mend_at = Instant::now() + every;
+            }
+            let gap = match self.waiting().payload {
+                Some(_) => Duration::ZERO,
+                None => LOOK_GAP,
+            };
+            tokio::select! {
+                () = sleep(gap) => {}
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    async fn pause(&self) -> Duration {
-        let on_trial = !self.kept.lock().await.kept.trial.is_empty();
-        let session = self.waiting().session.clone();
-        match session {
-            _ if on_trial => TRIAL_LOOK,
-            Some((_, settings)) => settings.mqtt.desired_check,
-            None => IDLE,
-        }
+    /// How often what was changed by hand is changed back.
+    fn every(&self) -> Duration {
+        let waiting = self.waiting();
+        let session = waiting.session.as_ref();
+        session.map_or(IDLE, |(_, settings)| settings.mqtt.desired_check)
     }
 
-    async fn look(&self) {
+    /// `is_time`: what was changed by hand is changed back; else it is told only.
+    async fn look(&self, is_time: bool) {
         let (payload, session, tell) = {
             let mut waiting = self.waiting();
             let tell = std::mem::take(&mut waiting.tell);
@@ -216,7 +242,7 @@ impl Reconciler {
         }
         self.judge_trial(state).await;
         if state.kept.document.is_some() && !is_new {
-            self.mend(state, &topics, &settings).await;
+            self.mend(state, &topics, &settings, is_time).await;
         }
         if state.kept.document.is_some() || state.refused.is_some() || is_new {
             self.tell(state, &topics);
@@ -365,6 +391,7 @@ impl Reconciler {
             id: view.camera.id,
             uid: view.camera.uid,
             record: camera_json(view),
+            moved_from: view.camera.moved_from.clone(),
         };
         views.iter().map(one).collect()
     }
@@ -427,9 +454,7 @@ impl Reconciler {
         match done {
             Ok(ConfigView { trial: Some(_), .. }) => {
                 let all = keys(&body).into_iter();
-                let on_trial =
-                    all.filter(|key| key.starts_with("mqtt.") || key.starts_with("server."));
-                state.kept.trial = on_trial.collect();
+                state.kept.trial = all.filter(|key| is_risky(key)).collect();
             }
             Ok(_) => {}
             Err(error) => {
@@ -452,15 +477,15 @@ impl Reconciler {
             let Some(camera) = find(wanted, taken, &present) else {
                 continue;
             };
+            let is_refused = taken.failed.contains(&wanted.key);
             let held = |(field, value): (&String, &Value)| {
                 let shown = camera.record.get(field).cloned().unwrap_or(Value::Null);
-                (
-                    field.clone(),
-                    Held {
-                        wanted: value.clone(),
-                        shown,
-                    },
-                )
+                let held = Held {
+                    wanted: value.clone(),
+                    shown,
+                    is_refused,
+                };
+                (field.clone(), held)
             };
             let fields = wanted.fields.iter().filter(|(field, _)| !is_secret(field));
             let managed = Managed {
@@ -475,12 +500,17 @@ impl Reconciler {
                 false => Held {
                     wanted: value.clone(),
                     shown: shown_setting(&view.config, key),
+                    is_refused: taken.failed.contains(key),
                 },
             };
             (key.clone(), held)
         };
+        // A password that was refused is tried again with the next revision.
+        let is_noted = |key: &String| key != SECRET_SETTING || !taken.failed.contains(key);
+        let settings = opened.settings.iter().filter(|(key, _)| is_noted(key));
+        let settings = settings.map(held).collect();
         taken.cameras = cameras;
-        taken.settings = opened.settings.iter().map(held).collect();
+        taken.settings = settings;
     }
 
     /// A change on trial stands, or was taken back; then it is not tried again.
@@ -496,22 +526,36 @@ impl Reconciler {
         }
         for key in std::mem::take(&mut state.kept.trial) {
             let shown = shown_setting(&view.config, &key);
-            let held = state.kept.taken.settings.get(&key).map(|held| &held.shown);
-            if key != SECRET_SETTING && held != Some(&shown) {
-                let reason = format!("nobody was reached with the new {key}: it was taken back");
-                fail(state, &key, Refusal::new("reverted", reason));
+            let held = state.kept.taken.settings.get_mut(&key);
+            let is_other = held.as_ref().is_none_or(|held| held.shown != shown);
+            // The daemon may have begun anew since, and a password is not shown.
+            if !view.reverted && (key == SECRET_SETTING || !is_other) {
+                continue;
             }
+            if let Some(held) = held {
+                held.shown = shown;
+                held.is_refused = true;
+            }
+            if key == SECRET_SETTING {
+                state.kept.taken.settings.remove(&key);
+            }
+            let reason = format!("nobody was reached with the new {key}: it was taken back");
+            fail(state, &key, Refusal::new("reverted", reason));
         }
         state.kept.applied_revision = state.kept.revision;
         self.save(&state.kept).await;
     }
 
-    /// Looks for what was changed by hand, tells it, and changes it back.
-    async fn mend(&self, state: &mut State, topics: &Topics, settings: &Settings) {
+    /// Looks for what was changed by hand, tells it, and changes it back when it is time.
+    async fn mend(&self, state: &mut State, topics: &Topics, settings: &Settings, is_time: bool) {
         let as_it_is = self.fingerprint().await;
-        if state.looked.is_some() && state.looked == as_it_is || !state.kept.trial.is_empty() {
+        let is_known = state.looked.is_some() && state.looked == as_it_is;
+        let has_work = !is_known || (is_time && state.is_mend_due);
+        if !has_work || !state.kept.trial.is_empty() {
             return;
         }
+        // The daemon ended while the document was carried out: it goes on.
+        let is_unfinished = state.kept.applied_revision != state.kept.revision;
         let document = state.kept.document.as_ref().map(Value::to_string);
         let desired = document.and_then(|text| Desired::parse(text.as_bytes()).ok());
         let Some(desired) = desired else { return };
@@ -526,18 +570,28 @@ impl Reconciler {
         let drift = found.iter().map(|d| d.to_json(&desired));
         state.drift = drift.take(TOLD_MAX).collect();
         state.looked = as_it_is;
-        if found.is_empty() || !(desired.mend && is_allowed) {
+        let is_mended = is_allowed && (desired.mend || is_unfinished) && !found.is_empty();
+        state.is_mend_due = is_mended;
+        if is_mended && !(is_time || is_unfinished) {
             return;
         }
-        self.tell(state, topics);
-        tracing::info!(
-            differences = found.len(),
-            "changed by hand: made as the operator wants it"
-        );
-        self.carry_out(state, &opened, steps).await;
+        if is_mended {
+            self.tell(state, topics);
+            tracing::info!(
+                differences = found.len(),
+                "changed by hand: made as the operator wants it"
+            );
+            self.carry_out(state, &opened, steps).await;
+        } else if !(is_unfinished && found.is_empty()) {
+            return;
+        }
+        if state.kept.trial.is_empty() {
+            state.kept.applied_revision = state.kept.revision;
+        }
         self.save(&state.kept).await;
         // What could not be mended is not drift any more but an error.
         state.drift.clear();
+        state.is_mend_due = false;
         state.looked = self.fingerprint().await;
     }
 

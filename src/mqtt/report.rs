@@ -27,6 +27,8 @@ const RESPONSE_STEP_MS: u32 = 100;
 #[derive(Debug, Clone)]
 pub struct Told {
     pub uid: Uuid,
+    /// Counts the changes of its record.
+    pub revision: u64,
     /// Of what its record says: document and `info`.
     record: u64,
     availability: &'static str,
@@ -105,6 +107,7 @@ impl Teller<'_> {
         }
         let before = told.filter(|_| is_told);
         Told {
+            revision: camera.revision,
             uid: camera.uid,
             record,
             availability,

@@ -156,6 +156,7 @@ impl Site {
         let entry = cameras.get_mut(&id)?;
         let from = entry.camera.ip_address.replace(to.to_string())?;
         let camera = &mut entry.camera;
+        camera.moved_from.get_or_insert_with(|| from.clone());
         for url in [
             &mut camera.primary_stream_url,
             &mut camera.secondary_stream_url,

@@ -30,6 +30,7 @@ pub fn new_record(id: CameraId, draft: CameraDraft, now: Timestamp) -> (Camera, 
         secondary_stream_url: None,
         snapshot_url: None,
         ip_address: None,
+        moved_from: None,
         port: None,
         username: None,
         onvif_username: None,
@@ -63,6 +64,9 @@ pub fn replaced(before: &Entry, draft: CameraDraft, now: Timestamp) -> (Camera, 
     write(&mut camera, draft);
     camera.revision += 1;
     camera.updated_at = now;
+    if camera.ip_address != before.camera.ip_address {
+        camera.moved_from = None;
+    }
     if is_other_connection(before, &camera, &secrets) {
         // Another address or login: the certificate seen first says nothing about it.
         camera.tls_pin = None;

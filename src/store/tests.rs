@@ -27,6 +27,7 @@ pub(super) fn camera(id: u32) -> Camera {
         secondary_stream_url: None,
         snapshot_url: None,
         ip_address: Some("192.0.2.7".to_owned()),
+        moved_from: None,
         port: Some(554),
         username: Some("admin".to_owned()),
         onvif_username: None,

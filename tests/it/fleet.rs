@@ -14,8 +14,12 @@ const ALLOWED: &str = "allowed_commands = [\"camera_add\", \"camera_update\", \"
 const CANARY: &str = "c4n4ry-pa55w0rd";
 
 fn config(broker: &Broker, mqtt: &str) -> String {
+    let check = match mqtt.contains("desired_check_s") {
+        true => "",
+        false => "desired_check_s = 1\n",
+    };
     format!(
-        "[mqtt]\nurl = \"{}\"\ndesired_check_s = 1\n{mqtt}\n[security]\nallowed_networks = [\"loopback\"]\n[gateway]\nname = \"Roof box\"\nsite = \"north\"\nrevert_after_s = 10\n",
+        "[mqtt]\nurl = \"{}\"\n{check}{mqtt}\n[security]\nallowed_networks = [\"loopback\"]\n[gateway]\nname = \"Roof box\"\nsite = \"north\"\nrevert_after_s = 10\n",
         broker.url()
     )
 }
@@ -313,4 +317,124 @@ fn a_broker_that_is_none_is_taken_back() {
         r["applied_revision"] == 2 && r["errors"] == json!([])
     });
     assert_eq!(sessions(&listener), before);
+}
+
+#[test]
+fn what_is_changed_by_hand_is_told_at_once_and_left_until_it_is_time() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let broker = Broker::start();
+    let listener = broker.listen(&["ohmvision/#"]);
+    // The next look is an hour away.
+    let gateway = Gateway::start(
+        &broker,
+        &listener,
+        &format!("desired_check_s = 3600\n{ALLOWED}"),
+    );
+    let document = |revision: u64, mend: bool| {
+        json!({
+            "revision": revision,
+            "mend": mend,
+            "cameras": [{"name": "Gate", "primary_stream_url": "rtsp://127.0.0.1:1/gate", "enabled": false}],
+            "settings": {"health.interval_s": 77},
+        })
+    };
+    let change = |path: &str, change: Value| {
+        let change = Some(change.to_string());
+        gateway.daemon.ask("PATCH", path, change).expect(200);
+    };
+    let name = || gateway.cameras()[0]["name"].clone();
+    for (revision, mend) in [(1, true), (3, false)] {
+        gateway.want(&broker, &document(revision, mend));
+        gateway.reported(&listener, 20, |r| {
+            r["applied_revision"] == revision && r["state"] == "applied"
+        });
+        assert_eq!(name(), "Gate");
+        let path = format!("/api/cameras/{}", gateway.cameras()[0]["id"]);
+        change(&path, json!({"name": "Renamed"}));
+        gateway.reported(&listener, 20, |r| {
+            r["state"] == "drift" && r["drift"][0]["present"] == "Renamed"
+        });
+        change("/api/config", json!({"health": {"interval_s": 30}}));
+        gateway.reported(&listener, 20, |r| {
+            let drift = r["drift"].as_array().unwrap().iter();
+            drift
+                .filter(|d| d["setting"] == "health.interval_s")
+                .count()
+                == 1
+        });
+        assert_eq!(name(), "Renamed");
+        gateway.want(&broker, &document(revision + 1, true));
+        gateway.reported(&listener, 20, |r| {
+            r["applied_revision"] == revision + 1 && r["drift"] == json!([])
+        });
+        assert_eq!(name(), "Gate");
+    }
+}
+
+#[test]
+fn a_command_to_all_is_answered_by_those_that_are_meant() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let broker = Broker::start();
+    let listener = broker.listen(&["ohmvision/#"]);
+    let _daemons = ["north", "south"].map(|site| {
+        let text = format!(
+            "[mqtt]\nurl = \"{}\"\n[gateway]\nsite = \"{site}\"\nlabels = {{ role = \"nvr\" }}\n",
+            broker.url()
+        );
+        Daemon::start(None, &text)
+    });
+    let root_of = |site: &str| {
+        wait_for("its info", Duration::from_secs(20), || {
+            let mut newest = listener.newest().into_iter();
+            newest.find_map(|(topic, body)| {
+                let info: Value = serde_json::from_str(&body).ok()?;
+                let root = topic.strip_suffix("/info")?;
+                (info["site"] == site).then(|| root.to_owned())
+            })
+        })
+    };
+    let (north, south) = (root_of("north"), root_of("south"));
+    let send = |id: &str, selector: Value, expires_at: Option<&str>| {
+        let mut body = json!({"status": "init", "selector": selector});
+        if let Some(at) = expires_at {
+            body["expires_at"] = json!(at);
+        }
+        let topic = format!("ohmvision/all/cmd/config_get/{id}");
+        broker.publish(&topic, &body.to_string(), false);
+    };
+    let answer = |root: &str, id: &str| -> Value {
+        let topic = format!("{root}/cmd/config_get/{id}");
+        let is_over = |body: &str| body.contains("\"successful\"") || body.contains("\"failed\"");
+        serde_json::from_str(&listener.wait(&topic, 20, is_over)).unwrap()
+    };
+    let later = Some("2199-01-01T00:00:00Z");
+    send(
+        "one",
+        json!({"site": "north", "labels": {"role": "nvr"}}),
+        later,
+    );
+    send("none", json!({"labels": {"role": "doorbell"}}), later);
+    send("endless", json!({}), None);
+    send("all", json!({}), later);
+    assert_eq!(answer(&north, "one")["status"], "successful");
+    for root in [&north, &south] {
+        // The last one: those before it have been looked at.
+        assert_eq!(answer(root, "all")["status"], "successful");
+        assert_eq!(answer(root, "endless")["code"], "malformed");
+    }
+    let newest = listener.newest();
+    for (root, id) in [(&south, "one"), (&north, "none"), (&south, "none")] {
+        let topic = format!("{root}/cmd/config_get/{id}");
+        assert!(!newest.contains_key(&topic), "{topic}");
+    }
+    if clock_is_right() {
+        send("late", json!({}), Some("2020-01-01T00:00:00Z"));
+        for root in [&north, &south] {
+            assert_eq!(answer(root, "late")["code"], "expired");
+        }
+    }
 }

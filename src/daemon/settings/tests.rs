@@ -64,7 +64,9 @@ async fn a_broker_that_is_not_reached_is_taken_back() {
     );
     assert!(settings.is_on_trial());
     assert_eq!(settings.judge(NOBODY, in_s(301)), Verdict::Reverts);
+    assert!(!settings.view().reverted);
     settings.revert(&store).await.unwrap();
+    assert!(settings.view().reverted);
     let now = settings.read_again().unwrap().config;
     assert_eq!(now.mqtt.url.as_ref().unwrap().host, "good");
     assert_eq!(now.health.interval, Duration::from_secs(20));

@@ -15,6 +15,9 @@ use crate::model::CameraId;
 pub struct Held {
     pub wanted: Value,
     pub shown: Value,
+    /// The gateway refused it, or took it back: what it shows is not what was wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_refused: bool,
 }
 
 /// A camera that a document brought or changed.
@@ -40,6 +43,21 @@ pub struct Present {
     pub uid: Uuid,
     /// As in `GET /api/cameras/{id}`.
     pub record: Map<String, Value>,
+    /// The address where it was put, since the gateway followed it to another.
+    pub moved_from: Option<String>,
+}
+
+impl Present {
+    /// A field as it would be shown had the camera stayed where it was put: that it was followed to
+    /// another address is nobody's change.
+    fn unmoved(&self, shown: &Value) -> Option<Value> {
+        let from = self.moved_from.as_deref()?;
+        let at = self.record.get("ip_address").and_then(Value::as_str)?;
+        let shown = shown.as_str()?;
+        shown
+            .contains(at)
+            .then(|| Value::String(shown.replacen(at, from, 1)))
+    }
 }
 
 /// One difference.
@@ -176,7 +194,12 @@ pub fn differences(
             let shown = camera.record.get(field).unwrap_or(&Value::Null);
             let is_same = match is_secret(field) {
                 true => has_secret(camera.id, field, value),
-                false => is_same(value, shown, held.and_then(|h| h.fields.get(field))),
+                false => {
+                    let held = held.and_then(|h| h.fields.get(field));
+                    let unmoved = camera.unmoved(shown);
+                    is_same(value, shown, held)
+                        || unmoved.is_some_and(|shown| is_same(value, &shown, held))
+                }
             };
             if !is_same {
                 found.push(Difference::Field {
@@ -214,6 +237,11 @@ pub fn differences(
     found
 }
 
+/// Changed on trial: how the gateway is reached depends on it.
+pub fn is_risky(key: &str) -> bool {
+    key.starts_with("mqtt.") || key.starts_with("server.")
+}
+
 /// The value of `section.key`; null for a secret.
 pub fn shown_setting(settings: &Value, key: &str) -> Value {
     let (section, name) = key.split_once('.').unwrap_or((key, ""));
@@ -221,7 +249,8 @@ pub fn shown_setting(settings: &Value, key: &str) -> Value {
 }
 
 fn is_same(wanted: &Value, shown: &Value, held: Option<&Held>) -> bool {
-    wanted == shown || held.is_some_and(|held| held.wanted == *wanted && held.shown == *shown)
+    let is_held = |held: &Held| !held.is_refused && held.wanted == *wanted && held.shown == *shown;
+    wanted == shown || held.is_some_and(is_held)
 }
 
 /// The steps that end these differences; `desired` holds its secrets opened.
@@ -254,13 +283,13 @@ pub fn steps(desired: &Desired, differences: &[Difference]) -> Vec<Step> {
     }
     let update = |(id, (key, body))| Step::Update { key, id, body };
     steps.extend(updates.into_iter().map(update));
-    if !settings.is_empty() {
-        let body = Desired::patch(
-            settings
-                .into_iter()
-                .map(|(key, value)| (key.as_str(), value)),
-        );
-        steps.push(Step::Set { body });
+    // What may cut the gateway off comes last and alone: when it is taken back, the rest stays.
+    let (risky, quiet): (Vec<_>, Vec<_>) = settings.into_iter().partition(|(key, _)| is_risky(key));
+    for part in [quiet, risky].into_iter().filter(|part| !part.is_empty()) {
+        let part = part.into_iter().map(|(key, value)| (key.as_str(), value));
+        steps.push(Step::Set {
+            body: Desired::patch(part),
+        });
     }
     steps
 }
@@ -280,6 +309,7 @@ mod tests {
             id: CameraId(4),
             uid: UID,
             record: record.as_object().unwrap().clone(),
+            moved_from: None,
         }
     }
 
@@ -320,6 +350,7 @@ mod tests {
         let held = |wanted: &str, shown: &str| Held {
             wanted: json!(wanted),
             shown: json!(shown),
+            is_refused: false,
         };
         let fields = BTreeMap::from([
             ("name".to_owned(), held("Gate", "Gate")),
@@ -399,5 +430,64 @@ mod tests {
             differences(&desired, &taken, &[], &json!({}), |_, _, _| true),
             []
         );
+    }
+
+    #[test]
+    fn what_was_refused_is_no_longer_as_wanted() {
+        let desired = desired(json!({"revision": 2, "settings": {"health.timeout_ms": 1}}));
+        let held = |is_refused| Held {
+            wanted: json!(1),
+            shown: json!(5000),
+            is_refused,
+        };
+        let settings = json!({"health": {"timeout_ms": 5000}});
+        let of = |is_refused| {
+            let taken = Taken {
+                settings: BTreeMap::from([("health.timeout_ms".to_owned(), held(is_refused))]),
+                ..Taken::default()
+            };
+            differences(&desired, &taken, &[], &settings, |_, _, _| true).len()
+        };
+        assert_eq!((of(false), of(true)), (0, 1));
+    }
+
+    #[test]
+    fn a_camera_that_was_followed_is_left_where_it_is() {
+        let desired = desired(json!({"revision": 1, "cameras": [
+            {"name": "Gate", "ip_address": "10.0.0.9", "primary_stream_url": "rtsp://10.0.0.9/1"}]}));
+        let mut camera = present(json!({"name": "Gate", "ip_address": "10.0.0.21",
+            "primary_stream_url": "rtsp://10.0.0.21/1"}));
+        let of = |camera: &Present| {
+            let cameras = std::slice::from_ref(camera);
+            differences(
+                &desired,
+                &Taken::default(),
+                cameras,
+                &json!({}),
+                |_, _, _| true,
+            )
+            .len()
+        };
+        assert_eq!(of(&camera), 2, "moved by hand");
+        camera.moved_from = Some("10.0.0.9".to_owned());
+        assert_eq!(of(&camera), 0);
+        camera.record["primary_stream_url"] = json!("rtsp://10.0.0.21/2");
+        assert_eq!(of(&camera), 1, "another path is somebody's change");
+    }
+
+    #[test]
+    fn what_may_cut_off_comes_last_and_alone() {
+        let desired = desired(json!({"revision": 1, "settings":
+            {"mqtt.url": "mqtt://h", "health.interval_s": 30, "server.body_bytes_max": 2_000_000}}));
+        let found = differences(&desired, &Taken::default(), &[], &json!({}), |_, _, _| true);
+        let bodies: Vec<Value> = steps(&desired, &found)
+            .into_iter()
+            .map(|step| match step {
+                Step::Set { body } => Value::Object(body),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let last = json!({"mqtt": {"url": "mqtt://h"}, "server": {"body_bytes_max": 2_000_000}});
+        assert_eq!(bodies, [json!({"health": {"interval_s": 30}}), last]);
     }
 }

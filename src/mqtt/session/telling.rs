@@ -11,12 +11,12 @@ use super::super::client::Message;
 use super::super::command::Type;
 use super::super::payloads::{self, ONLINE};
 use super::super::published::topics_of_camera;
-use super::super::report::{Teller, retained, text};
+use super::super::report::{Teller, Told, retained, text};
 use super::super::topics::Subject;
 use super::super::{discovery, report};
 use super::{Round, Session};
 use crate::brake::now;
-use crate::model::{CameraId, Event};
+use crate::model::{CameraId, Event, EventKind};
 use crate::policy::lifecycle::Confirmed;
 use crate::site::Entry;
 use crate::store::StoreError;
@@ -188,6 +188,10 @@ impl Session<'_> {
                     self.published.add(known);
                     self.published.save(site.store()).await?;
                 }
+                let is_same = |b: &Told| b.revision == told.revision;
+                if !before.as_ref().is_some_and(is_same) {
+                    self.reporter.parts.desired.changed();
+                }
                 self.cams_changed |= before.is_none_or(|before| before.line != told.line);
                 self.told.insert(id, told);
             }
@@ -196,6 +200,7 @@ impl Session<'_> {
                     return Ok(());
                 };
                 self.cams_changed = true;
+                self.reporter.parts.desired.changed();
                 let announce = self.settings.mqtt.home_assistant;
                 let topics = topics_of_camera(&self.topics, told.uid, announce);
                 messages.extend(
@@ -225,6 +230,9 @@ impl Session<'_> {
             Some(uid) if !discovery::is_of_gateway(event.kind) => Subject::Camera(uid),
             _ => Subject::Gateway,
         };
+        if event.kind == EventKind::ConfigChanged {
+            self.reporter.parts.desired.changed();
+        }
         let kind = payloads::event_type(event.kind);
         let body = payloads::event(&self.topics, event, camera);
         Message {
