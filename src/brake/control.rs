@@ -6,7 +6,7 @@ use super::{Brake, Errand, denial, host_key};
 use crate::model::{ErrorCode, ProbeError, PtzFacts, PtzOrder, PtzSource, Stage};
 use crate::policy::ledger::Permit;
 use crate::probe::onvif::events::Puller;
-use crate::probe::{BoxFuture, Target, Transcript, http, ptz};
+use crate::probe::{BoxFuture, Target, Transcript, http, onvif, ptz};
 
 /// Largest still picture, bytes.
 const PICTURE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -59,6 +59,17 @@ impl Brake {
         let (way, order) = (way.clone(), order.clone());
         self.within(target, errand, Line::Orders, move |target, log| {
             Box::pin(async move { ptz::send(target, &way, &order, log).await })
+        })
+        .await
+    }
+
+    /// Tells the device of an `onvif://` target to begin anew.
+    ///
+    /// # Errors
+    /// As a probe's.
+    pub async fn reboot(&self, target: Target, errand: Errand) -> Result<(), ProbeError> {
+        self.within(target, errand, Line::Orders, |target, log| {
+            Box::pin(onvif::reboot::reboot(target, log))
         })
         .await
     }

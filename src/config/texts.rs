@@ -30,7 +30,6 @@ const COMMANDS: &[&str] = &[
     "config_get",
     "config_patch",
     "log_level",
-    "backup",
     "restart",
     "export",
 ];

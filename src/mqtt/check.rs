@@ -79,7 +79,10 @@ async fn walk(settings: &Settings, gateway: &str, steps: &mut Vec<Step>) -> Opti
         Ok((options(settings, gateway, user, password, &way), way))
     });
     let opened = match options {
-        Ok((options, way)) => login(&options).await.map(|opened| (opened, way)),
+        Ok((options, way)) => match login(&options).await {
+            Ok(opened) => Ok((opened, way)),
+            Err(why) => Err(way.fault().map_or(why, |fault| fault.to_string())),
+        },
         Err(why) => Err(why),
     };
     let opened = opened.map(|opened| (opened, format!("{user} is let in")));

@@ -36,9 +36,12 @@ const CAMERA_BODY: &[(&str, &str)] = &[(
 pub const TYPES: &[Type] = &[
     Type { name: "scan", of: Of::Gateway, params: &[("...", "as in POST /api/discovery/scan/start")] },
     Type { name: "detect", of: Of::Gateway, params: &[("...", "as in POST /api/discovery/auto-detect; passwords sealed")] },
+    Type { name: "batch_test", of: Of::Gateway, params: &[("...", "as in POST /api/discovery/batch-test; passwords sealed")] },
     Type { name: "check_now", of: Of::Camera, params: &[] },
     Type { name: "reconnect", of: Of::Camera, params: &[] },
     Type { name: "snapshot", of: Of::Camera, params: &[] },
+    Type { name: "ptz", of: Of::Camera, params: &[("...", "as in POST /api/cameras/{id}/ptz")] },
+    Type { name: "reboot", of: Of::Camera, params: &[] },
     Type { name: "camera_add", of: Of::Gateway, params: CAMERA_BODY },
     Type { name: "camera_update", of: Of::Camera, params: CAMERA_BODY },
     Type { name: "camera_remove", of: Of::Camera, params: &[] },

@@ -377,6 +377,9 @@ impl Commands {
                 self.scan(topic).await
             }
             "detect" => self.ask(Request::AutoDetect, body).await,
+            "batch_test" => self.ask(Request::BatchTest, body).await,
+            "ptz" => self.ask(Request::OrderPtz(id), body).await,
+            "reboot" => self.reboot(id).await,
             "check_now" => self.ask(Request::CheckNow(id), body).await,
             "reconnect" => self.ask(Request::Reconnect(id), body).await,
             "snapshot" => self.snapshot(topics, id).await,
@@ -412,6 +415,12 @@ impl Commands {
             Ok(Given::Nothing) => Ok(Value::Null),
             Err(problem) => Err(refusal(problem)),
         }
+    }
+
+    async fn reboot(&self, id: CameraId) -> Result<Value, Refusal> {
+        let done = self.context.site.reboot(id).await;
+        let done = done.map_err(|error| refusal(error.into()));
+        done.map(|()| Value::Null)
     }
 
     /// Waits for the end of the scan that runs.

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -56,7 +56,15 @@ pub struct Way {
     /// The broker's address, for the log.
     pub peer: SocketAddr,
     /// Ends with this.
-    _relay: Option<Relay>,
+    relay: Option<Relay>,
+}
+
+impl Way {
+    /// What the broker said in TLS when it broke off.
+    pub fn fault(&self) -> Option<DialError> {
+        let relay = self.relay.as_ref()?;
+        relay.fault.get().cloned().map(DialError::Tls)
+    }
 }
 
 /// Finds the broker; under TLS also connects to it. `turn` chooses among several addresses.
@@ -69,18 +77,18 @@ pub async fn dial(mqtt: &Mqtt, url: &BrokerUrl, turn: usize) -> Result<Way, Dial
         return Ok(Way {
             target: Target::Tcp(peer),
             peer,
-            _relay: None,
+            relay: None,
         });
     }
     let config = tls_config(mqtt)?;
     let socket = connect(peer).await?;
     let stream = handshake(config, url, peer, socket).await?;
-    let (target, relay) = relay(stream)
+    let (target, relay) = relay(peer, stream)
         .map_err(|e| DialError::Connect(format!("no socket for the way to the broker: {e}")))?;
     Ok(Way {
         target,
         peer,
-        _relay: Some(relay),
+        relay: Some(relay),
     })
 }
 
@@ -160,6 +168,9 @@ fn tls_words(peer: SocketAddr, error: &io::Error) -> String {
         Some(rustls::Error::InvalidCertificate(why)) => format!(
             "the certificate of {peer} is not accepted ({why:?}): name its authority in mqtt.ca_file, and the broker by the name in its certificate"
         ),
+        Some(rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA)) => {
+            format!("{peer} does not know the authority that signed mqtt.client_cert")
+        }
         Some(rustls::Error::AlertReceived(alert)) => {
             format!("{peer} refused the TLS handshake ({alert:?}): does it want mqtt.client_cert?")
         }
@@ -228,17 +239,23 @@ pub fn password(mqtt: &Mqtt, stored: Option<Secret>) -> Result<Option<Secret>, D
 
 /// Carries bytes between the library and the broker; ends when it is dropped.
 #[derive(Debug)]
-struct Relay(JoinHandle<()>);
+struct Relay {
+    task: JoinHandle<()>,
+    /// What the broker said in TLS when it broke off.
+    fault: Arc<OnceLock<String>>,
+}
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 /// A socket in the abstract namespace (unix(7)): nothing is left on disk. Others may see it, so only
 /// this process is let in.
-fn relay(mut stream: TlsStream<TcpStream>) -> io::Result<(Target, Relay)> {
+fn relay(peer: SocketAddr, mut stream: TlsStream<TcpStream>) -> io::Result<(Target, Relay)> {
+    let fault: Arc<OnceLock<String>> = Arc::default();
+    let told = fault.clone();
     let name = format!("\0ohmvision-{}", Uuid::now_v7().simple());
     let listener = UnixListener::bind(&name)?;
     let own = i32::try_from(std::process::id()).ok();
@@ -255,8 +272,15 @@ fn relay(mut stream: TlsStream<TcpStream>) -> io::Result<(Target, Relay)> {
         drop(listener);
         let copied =
             copy_bidirectional_with_sizes(&mut library, &mut stream, RELAY_BYTES, RELAY_BYTES);
-        // Either side closing ends the link, and the library tells that.
-        let _ = copied.await;
+        // Either side closing ends the link, and the library tells that. A client's certificate is judged
+        // behind the handshake (RFC 8446 section 4.4.2.4): only here is heard what is wrong with it.
+        if let Err(error) = copied.await
+            && error.get_ref().is_some_and(|e| e.is::<rustls::Error>())
+        {
+            let _ = told.set(tls_words(peer, &error));
+        }
+        drop(library);
     };
-    Ok((Target::Relay(name), Relay(tokio::spawn(carry))))
+    let task = tokio::spawn(carry);
+    Ok((Target::Relay(name), Relay { task, fault }))
 }

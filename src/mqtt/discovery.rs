@@ -76,6 +76,12 @@ impl Announce<'_> {
         made.health_of_camera();
         made.button("check_now", "check_now", "Check now", None);
         made.button("reconnect", "reconnect", "Reconnect", None);
+        let is_onvif = |url: &crate::model::StreamUrl| url.scheme == crate::model::Scheme::Onvif;
+        if camera.onvif_username.is_some()
+            || camera.primary_stream_url.as_ref().is_some_and(is_onvif)
+        {
+            made.button("reboot", "reboot", "Reboot", Some("restart"));
+        }
         made.switch("monitoring", "Monitoring");
         if camera.picture_url().is_some() {
             made.button("snapshot", "snapshot", "New picture", None);

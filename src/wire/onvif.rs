@@ -63,6 +63,11 @@ pub fn get_capabilities() -> Call {
     Call::new(DEVICE, "GetCapabilities", "<Category>All</Category>")
 }
 
+/// Begins the device anew (Core, section 8.1.3.14).
+pub fn system_reboot() -> Call {
+    Call::new(DEVICE, "SystemReboot", "")
+}
+
 pub fn get_network_interfaces() -> Call {
     Call::new(DEVICE, "GetNetworkInterfaces", "")
 }

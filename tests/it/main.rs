@@ -21,6 +21,7 @@ mod hls;
 mod kill;
 mod layers;
 mod mqtt;
+mod mqtt_tls;
 mod nvr;
 mod ptz;
 mod routed;

@@ -63,6 +63,7 @@ impl Commands {
                     .ask(Request::Reconnect(id), json!({}))
                     .await
                     .map(drop),
+                Press::Reboot => commands.reboot(id).await.map(drop),
                 Press::Scan => commands.ask(Request::StartScan, json!({})).await.map(drop),
                 Press::Restart => {
                     let _ = commands.context.control.restart().await;
@@ -86,6 +87,7 @@ impl Commands {
 enum Press {
     CheckNow,
     Reconnect,
+    Reboot,
     Snapshot,
     Scan,
     Restart,
@@ -103,6 +105,7 @@ fn control(
     let (press, is_here) = match key {
         "check_now" => (Press::CheckNow, of_camera),
         "reconnect" => (Press::Reconnect, of_camera),
+        "reboot" => (Press::Reboot, of_camera),
         "snapshot" => (Press::Snapshot, of_camera),
         "monitoring" => (Press::Monitoring(payload == b"ON"), of_camera),
         "scan" => (Press::Scan, !of_camera),

@@ -51,7 +51,11 @@ pub(super) async fn open(
         status_topic: Some(topics.status()),
         session: number,
     });
-    let (link, bytes_max) = welcome(link, &reporter.parts.gateway, way.peer).await?;
+    let welcomed = welcome(link, &reporter.parts.gateway, way.peer).await;
+    let (link, bytes_max) = welcomed.map_err(|error| match way.fault() {
+        Some(fault) => Failure::Dial(fault),
+        None => error.into(),
+    })?;
     reporter.count(|c: &Counters| &c.sessions);
     let stored = |error: StoreError| Failure::Store(error.to_string());
     let outbox = Outbox::open(site).await.map_err(stored)?;

@@ -8,6 +8,7 @@ pub mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(super) mod motors;
+pub mod reboot;
 mod session;
 
 use std::time::Duration;

@@ -48,7 +48,7 @@ pub(in crate::probe) async fn send(
     }
 }
 
-fn visit<'l>(target: &Target, log: &'l mut Transcript) -> Visit<'l> {
+pub(super) fn visit<'l>(target: &Target, log: &'l mut Transcript) -> Visit<'l> {
     let service = address::device_service(&target.url);
     let device = Target {
         url: service.clone(),
@@ -62,7 +62,7 @@ fn visit<'l>(target: &Target, log: &'l mut Transcript) -> Visit<'l> {
     }
 }
 
-fn over(target: &Target, log: &Transcript) -> ProbeError {
+pub(super) fn over(target: &Target, log: &Transcript) -> ProbeError {
     let total_ms = target.limits.total.as_millis();
     let host = target.url.authority();
     let text = format!("{host} did not do it within {total_ms} ms");

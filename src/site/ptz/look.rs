@@ -72,6 +72,39 @@ impl Site {
         }))
     }
 
+    /// Tells the camera to begin anew, by ONVIF.
+    ///
+    /// # Errors
+    /// As a probe's; `not_found` where nothing of it speaks ONVIF.
+    pub async fn reboot(&self, id: CameraId) -> Result<(), SiteError> {
+        let mut failure = None;
+        let doors = self.motor_doors(id)?;
+        for door in doors.into_iter().filter(|door| door.maker.is_none()) {
+            let (target, errand) = self.motor_target(id, door.url)?;
+            match self.brake.reboot(target, errand).await {
+                Ok(()) => {
+                    tracing::info!(camera = id.0, "the camera was told to begin anew");
+                    return Ok(());
+                }
+                // An answer of the device itself is the last word.
+                Err(error)
+                    if matches!(error.code, ErrorCode::AuthFailed | ErrorCode::AuthRequired) =>
+                {
+                    return Err(error.into());
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        let none = || {
+            ProbeError::new(
+                ErrorCode::NotFound,
+                Stage::Describe,
+                "it does not speak ONVIF",
+            )
+        };
+        Err(failure.unwrap_or_else(none).into())
+    }
+
     /// Where motors may be, the likeliest first.
     fn motor_doors(&self, id: CameraId) -> Result<Vec<Door>, SiteError> {
         let catalogue = self.catalogue();
