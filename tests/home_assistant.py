@@ -1,9 +1,13 @@
 """Home Assistant as the judge of what is told over MQTT: a real one, a real broker, three cameras. Everything on loopback.
 
 usage: home_assistant.py PATH-OF-OHMVISION
+
+OHMVISION_HA_ROOT=DIR takes the Home Assistant in DIR/opt/ha, a root of its own (for versions that want another Python).
+OHMVISION_HA_SHOT=FILE.png keeps a picture of a camera's device page, seen by Debian's chromium.
 """
 
 import asyncio
+import base64
 import json
 import os
 import pathlib
@@ -19,7 +23,6 @@ import aiohttp
 
 CONFIGURATION = """\
 homeassistant: {name: Site, latitude: 48.8, longitude: 2.3, elevation: 30, unit_system: metric, time_zone: Europe/Paris, country: FR}
-http: {server_host: 127.0.0.1, server_port: %d}
 api:
 config:
 logger: {default: warning}
@@ -57,10 +60,22 @@ class Site:
         (self.folder / "ohmvision.toml").write_text(DAEMON % self.broker)
         storage = self.folder / "ha/.storage"
         storage.mkdir(parents=True)
-        (self.folder / "ha/configuration.yaml").write_text(CONFIGURATION % self.web)
+        self.root = os.environ.get("OHMVISION_HA_ROOT")
+        (self.folder / "ha/configuration.yaml").write_text(CONFIGURATION + self.listen(storage))
         # These steps would look things up on the internet.
         done = {"version": 4, "minor_version": 1, "key": "onboarding", "data": {"done": ["core_config", "analytics", "integration"]}}
         (storage / "onboarding").write_text(json.dumps(done))
+
+    def listen(self, storage):
+        """Since 2026 the address is kept in the storage, and one in the file is on trial."""
+        if not self.root:
+            return f"http: {{server_host: 127.0.0.1, server_port: {self.web}}}\n"
+        stable = {"server_port": self.web, "server_host": ["127.0.0.1"], "cors_allowed_origins": [], "login_attempts_threshold": -1,
+                  "ip_ban_enabled": True, "ssl_profile": "intermediate_v6", "use_x_frame_options": True,
+                  "created_at": "2026-01-01T00:00:00+00:00", "error": None, "error_message": None}
+        data = {"stable": stable, "pending": None, "yaml_migration_done": True}
+        (storage / "http").write_text(json.dumps({"version": 3, "minor_version": 1, "key": "http", "data": data}))
+        return ""
 
     def start(self, name, *command):
         log = open(self.folder / f"{name}.log", "ab")
@@ -86,12 +101,21 @@ class Site:
                    str(self.folder / "state"), "--config", str(self.folder / "ohmvision.toml"))
 
     def start_home_assistant(self):
+        if self.root:
+            inside = pathlib.Path(self.root, "config")
+            inside.mkdir(exist_ok=True)
+            if not os.path.ismount(inside):
+                subprocess.run(["mount", "--bind", str(self.folder / "ha"), str(inside)], check=True)
+            self.start("hass", "chroot", self.root, "/opt/ha/bin/hass", "-c", "/config", "--skip-pip")
+            return
         hass = pathlib.Path(sys.executable).with_name("hass")
         self.start("hass", str(hass), "-c", str(self.folder / "ha"), "--skip-pip")
 
     def down(self):
         for name in list(self.running):
             self.stop(name, signal.SIGKILL)
+        if self.root:
+            subprocess.run(["umount", str(pathlib.Path(self.root, "config"))], stderr=subprocess.DEVNULL, check=False)
 
 
 class Judge:
@@ -136,8 +160,16 @@ class Judge:
         self.token = (await self.hass("POST", "/auth/token", data=grant))["access_token"]
         flow = await self.hass("POST", "/api/config/config_entries/flow", json={"handler": "mqtt"})
         entry = {"broker": "127.0.0.1", "port": self.site.broker}
+        asked = [field["name"] for field in flow.get("data_schema") or []]
+        if "protocol" in asked:
+            entry["protocol"] = "5"
+        if "other_settings" in asked:
+            entry["other_settings"] = {"set_client_cert": False, "set_ca_cert": "off"}
         done = await self.hass("POST", f"/api/config/config_entries/flow/{flow['flow_id']}", json=entry)
         return done["type"] == "create_entry"
+
+    async def version(self):
+        return (await self.hass("GET", "/api/config"))["version"]
 
     async def over_websocket(self, kind):
         async with self.http.ws_connect(f"http://127.0.0.1:{self.site.web}/api/websocket") as ws:
@@ -209,6 +241,9 @@ async def judge(site, http):
     cameras = [await j.device(name) for name in NAMES]
     await j.wait("cameras are devices behind the gateway", 1, true(all(d and d["via_device_id"] == gateway["id"] for d in cameras)))
     await j.wait("by their MAC", 1, true(["mac", "44:19:b6:00:00:00"] in cameras[0]["connections"]))
+    print(f"     Home Assistant {await j.version()}")
+    if shot := os.environ.get("OHMVISION_HA_SHOT"):
+        await picture(j, f"/config/devices/device/{cameras[0]['id']}", shot)
     time_entity = await j.entity("Yard", "_response_time")
     await j.wait("units are right", 1, true(time_entity["attributes"].get("unit_of_measurement") == "ms"))
 
@@ -274,6 +309,43 @@ async def judge(site, http):
     await j.wait("Home Assistant has nothing to say against it", 1, true(not bad))
     print("\n".join(bad[:10]))
     return j.failed
+
+
+async def picture(j, path, file):
+    """A page as chromium shows it."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--window-size=1280,900", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+    base, port = f"http://127.0.0.1:{j.site.web}", free_port()
+    j.site.start("chromium", "chromium", *flags, f"--remote-debugging-port={port}", "--remote-allow-origins=*",
+                 f"--user-data-dir={j.site.folder / 'chromium'}", "about:blank")
+    tokens = {"access_token": j.token, "token_type": "Bearer", "refresh_token": "x", "expires_in": 1800, "hassUrl": base,
+              "clientId": f"{base}/", "expires": int(time.time() + 1800) * 1000}
+    script = f"localStorage.setItem('hassTokens', JSON.stringify({json.dumps(tokens)})); localStorage.setItem('selectedLanguage', '\"en\"');"
+    pages = []
+    for _ in range(100):
+        try:
+            async with j.http.get(f"http://127.0.0.1:{port}/json") as answer:
+                pages = [p for p in await answer.json(content_type=None) if p["type"] == "page"]
+        except aiohttp.ClientError:
+            pass
+        if pages:
+            break
+        await asyncio.sleep(0.2)
+    async with j.http.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as page:
+        async def ask(number, method, **params):
+            await page.send_json({"id": number, "method": method, "params": params})
+            while (answer := await page.receive_json()).get("id") != number:
+                pass
+            return answer["result"]
+
+        await ask(1, "Page.enable")
+        await ask(2, "Page.addScriptToEvaluateOnNewDocument", source=script)
+        await ask(3, "Page.navigate", url=base + path)
+        # The page is put together from many parts, none of which tells that it is the last.
+        await asyncio.sleep(15)
+        shown = await ask(4, "Page.captureScreenshot", format="png")
+    pathlib.Path(file).write_bytes(base64.b64decode(shown["data"]))
+    j.site.stop("chromium")
 
 
 def true(value):
