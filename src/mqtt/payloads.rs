@@ -126,23 +126,43 @@ pub fn availability(entry: &Entry) -> &'static str {
 }
 
 /// `.../cam/<cam>/info`: slow facts, never a secret.
-pub fn camera_info(camera: &Camera) -> Value {
-    json!({
-        "camera_id": camera.id,
-        "uid": camera.uid,
-        "name": camera.name,
-        "tags": camera.tags,
-        "manufacturer": camera.manufacturer,
-        "model": camera.model,
-        "firmware_version": camera.firmware_version,
-        "serial_number": camera.serial_number,
-        "mac_address": camera.mac_address,
-        "ip_address": camera.ip_address,
-        "connection_type": camera.connection_type,
-        "nvr_id": camera.nvr_id,
-        "channel": camera.channel,
-        "revision": camera.revision,
-    })
+#[derive(Debug, Serialize)]
+pub struct CameraInfo<'a> {
+    camera_id: crate::model::CameraId,
+    uid: Uuid,
+    name: &'a str,
+    tags: &'a [String],
+    manufacturer: Option<&'a str>,
+    model: Option<&'a str>,
+    firmware_version: Option<&'a str>,
+    serial_number: Option<&'a str>,
+    mac_address: Option<&'a str>,
+    ip_address: Option<&'a str>,
+    connection_type: Option<crate::model::ConnectionType>,
+    nvr_id: Option<crate::model::CameraId>,
+    channel: Option<u32>,
+    revision: u64,
+}
+
+impl<'a> CameraInfo<'a> {
+    pub fn new(camera: &'a Camera) -> Self {
+        Self {
+            camera_id: camera.id,
+            uid: camera.uid,
+            name: &camera.name,
+            tags: &camera.tags,
+            manufacturer: camera.manufacturer.as_deref(),
+            model: camera.model.as_deref(),
+            firmware_version: camera.firmware_version.as_deref(),
+            serial_number: camera.serial_number.as_deref(),
+            mac_address: camera.mac_address.as_deref(),
+            ip_address: camera.ip_address.as_deref(),
+            connection_type: camera.connection_type,
+            nvr_id: camera.nvr_id,
+            channel: camera.channel,
+            revision: camera.revision,
+        }
+    }
 }
 
 /// `.../cam/<cam>/alarm/offline` while the camera is confirmed offline; `None`: no alarm (an empty

@@ -85,7 +85,7 @@ impl Teller<'_> {
         if is_new_record {
             out.push(retained(
                 topic("info"),
-                payloads::camera_info(camera).to_string(),
+                json(&payloads::CameraInfo::new(camera)),
             ));
         }
         let alarm = payloads::offline_alarm(entry).map_or(String::new(), |alarm| alarm.to_string());
