@@ -70,12 +70,13 @@ enum Method {
 }
 
 impl Method {
-    fn of(asked: discovery::Method) -> Self {
+    fn of(asked: discovery::Method) -> Option<Self> {
         match asked {
-            discovery::Method::WsDiscovery => Self::WsDiscovery,
-            discovery::Method::Ssdp => Self::Ssdp,
-            discovery::Method::Mdns => Self::Mdns,
-            discovery::Method::Vendor => Self::Vendor,
+            discovery::Method::WsDiscovery => Some(Self::WsDiscovery),
+            discovery::Method::Ssdp => Some(Self::Ssdp),
+            discovery::Method::Mdns => Some(Self::Mdns),
+            discovery::Method::Vendor => Some(Self::Vendor),
+            discovery::Method::Dhcp => None,
         }
     }
 }
@@ -134,7 +135,7 @@ pub async fn scan(args: &ScanArgs) -> Exit {
         tcp: wants(Method::Tcp),
         methods: discovery::Method::ALL
             .into_iter()
-            .filter(|asked| wants(Method::of(*asked)))
+            .filter(|asked| Method::of(*asked).is_some_and(wants))
             .collect(),
         identify: !args.no_identify,
         window: SCAN_WINDOW,

@@ -11,13 +11,15 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::capture::Capture;
+use super::capture::{Capture, Captured};
 use super::interfaces::Interface;
 use super::pace::Pace;
 use super::udp::{LinkSocket, Waiting};
 use crate::model::Mac;
 use crate::policy::networks::{AllowedNetworks, Network};
-use crate::wire::discovery::{Asker, Destination, Facts, Method, PROTOCOLS, Protocol};
+use crate::wire::discovery::{
+    Asker, DHCP, DHCP_PORT, Destination, Facts, Method, PROTOCOLS, Protocol,
+};
 
 /// When the questions are sent: devices and switches lose single datagrams.
 const SEND_AT: [Duration; 3] = [
@@ -137,7 +139,9 @@ impl Ask {
             }
         }
         for interface in question.interfaces.iter().filter(|i| !i.ipv4.is_empty()) {
-            let ports: Vec<u16> = ask.source_ports(&interface.name).into_keys().collect();
+            let ports = ask.source_ports(&interface.name).into_keys();
+            // Requests for an address pass by on every link.
+            let ports: Vec<u16> = ports.chain([DHCP_PORT]).collect();
             match Capture::open(interface, &ports) {
                 Ok(capture) => ask.captures.extend(capture),
                 Err(error) => tracing::debug!("nothing is captured on {}: {error}", interface.name),
@@ -255,7 +259,7 @@ impl Ask {
 fn twins(protocol: &Protocol, interface: &Interface, socket: &LinkSocket) -> Vec<LinkSocket> {
     let count = match protocol.method {
         Method::WsDiscovery => TWINS,
-        Method::Ssdp | Method::Mdns | Method::Vendor => 0,
+        Method::Ssdp | Method::Mdns | Method::Vendor | Method::Dhcp => 0,
     };
     let opened = (0..count).map(|_| socket.twin(interface));
     // Without them a burst may lose answers; the questions are sent three times.
@@ -370,6 +374,23 @@ async fn read(line: Arc<Line>, socket: usize, ears: Arc<Ears>, tell: mpsc::Sende
 }
 
 /// Reads what the IP layer drops on one interface: answers from other subnets.
+/// The name that comes with a request for an address, as told by who will have that address.
+fn names_asked_for(captured: &Captured) -> Vec<Heard> {
+    let sender = Sender {
+        ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        interface: Some(captured.interface.clone()),
+        mac: None,
+        off_subnet: false,
+    };
+    let mut heard = decode(&DHCP, &captured.payload, &sender);
+    // Whoever sends it speaks for itself alone.
+    heard.retain(|heard| heard.facts.mac == Some(captured.mac));
+    for heard in &mut heard {
+        heard.sender.ip = heard.facts.ip.unwrap_or(heard.sender.ip);
+    }
+    heard
+}
+
 async fn overhear(
     mut capture: Capture,
     spoken: BTreeMap<u16, &'static Protocol>,
@@ -384,6 +405,14 @@ async fn overhear(
                 return;
             }
         };
+        if captured.to_port == DHCP_PORT {
+            for name in names_asked_for(&captured) {
+                if tell.send(name).await.is_err() {
+                    return;
+                }
+            }
+            continue;
+        }
         let Some(protocol) = spoken.get(&captured.to_port) else {
             continue;
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::interfaces::Interface;
 use crate::model::Mac;
 use crate::sys::packet::{self, PacketSocket};
+use crate::wire::discovery::DHCP_PORT;
 use crate::wire::{bpf, ipv4};
 
 /// Ethernet with a large frame; a larger datagram comes in fragments.
@@ -59,8 +60,8 @@ impl Capture {
         &self.name
     }
 
-    /// The next answer from outside the interface's networks; those from inside reach the ordinary
-    /// sockets. Nothing is lost when the wait is broken off.
+    /// The next answer from outside the interface's networks, or the next request for an address; answers
+    /// from inside reach the ordinary sockets. Nothing is lost when the wait is broken off.
     ///
     /// # Errors
     /// The interface went down.
@@ -72,7 +73,8 @@ impl Capture {
                 continue;
             };
             let from = *seen.from.ip();
-            if seen.mac.is_unicast() && is_host(from) && !self.interface.contains(from) {
+            let is_answer = is_host(from) && !self.interface.contains(from);
+            if seen.mac.is_unicast() && (is_answer || seen.to_port == DHCP_PORT) {
                 return Ok(Captured {
                     interface: self.name.clone(),
                     mac: seen.mac,

@@ -14,7 +14,7 @@ use crate::model::{Scheme, StreamUrl};
 use crate::probe::http;
 use crate::probe::net::open_ports;
 use crate::vendor::{self, Catalogue, Hint, Maker, Strength};
-use crate::wire::discovery::{Confidence, Facts, ssdp};
+use crate::wire::discovery::{Confidence, Facts, Method, ssdp};
 use crate::wire::onvif::address::device_service;
 use crate::wire::wsd::Match;
 
@@ -58,7 +58,7 @@ pub async fn identify(
         };
         let (name, ()) = tokio::join!(names.of_host(ip), read);
         if let Some(name) = &name {
-            note_name(&mut identity, &detector.catalogue, name);
+            note_name(&mut identity, &detector.catalogue, "dns", name);
         }
         let mut device = device(detector, seen, &host, identity);
         device.hostname = device.hostname.or(name);
@@ -151,6 +151,11 @@ async fn describe(detector: &Detector, seen: &mut Sightings, host: &str, deadlin
 fn note_heard<'c>(identity: &mut Identity<'c>, catalogue: &'c Catalogue, seen: &Sightings) {
     for heard in &seen.heard {
         let (name, facts) = (heard.protocol.name, &heard.facts);
+        if heard.protocol.method == Method::Dhcp {
+            let called = facts.hostname.as_deref().unwrap_or_default();
+            note_name(identity, catalogue, "dhcp", called);
+            continue;
+        }
         let hint = maker_of(catalogue, heard);
         identity.note(name, line(heard), hint);
         if let Some(mac) = facts.mac.filter(|mac| Some(*mac) != seen.host.mac) {
@@ -193,11 +198,17 @@ fn note_heard<'c>(identity: &mut Identity<'c>, catalogue: &'c Catalogue, seen: &
 }
 
 /// A name is what somebody chose: it points to a maker and proves none.
-fn note_name<'c>(identity: &mut Identity<'c>, catalogue: &'c Catalogue, name: &str) {
+fn note_name<'c>(
+    identity: &mut Identity<'c>,
+    catalogue: &'c Catalogue,
+    source: &'static str,
+    name: &str,
+) {
     let strength = Strength::Weak;
     let hint = catalogue.by_vendor_name(name);
     let hint = hint.map(|hint| Hint { strength, ..hint });
-    identity.note("dns", format!("dns name \"{name}\""), hint);
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    identity.note(source, format!("{source} name \"{name}\""), hint);
 }
 
 /// Whom an answer points to. What any device of a house may say names nobody alone.
@@ -328,7 +339,10 @@ fn device(detector: &Detector, seen: Sightings, host: &str, identity: Identity<'
 fn found_by(seen: &Sightings) -> Vec<&'static str> {
     let swept = Some(seen.host.found_by).filter(|_| seen.was_swept);
     let connected = Some("tcp").filter(|_| !seen.host.open.is_empty());
-    let asked = seen.heard.iter().map(|heard| heard.protocol.method.name());
+    let asked = seen.heard.iter().map(|heard| heard.protocol.method);
+    let asked = asked
+        .filter(|method| *method != Method::Dhcp)
+        .map(Method::name);
     let mut all = Vec::new();
     for method in swept.into_iter().chain(connected).chain(asked) {
         if !all.contains(&method) {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::ask::Heard;
 use super::sweep::Host;
 use crate::model::Mac;
+use crate::wire::discovery::Method;
 
 /// A MAC, serial number or endpoint with more addresses than this names no single device: a bridge that
 /// answers ARP for all behind it, a number that a whole series carries.
@@ -67,9 +68,17 @@ pub fn merged(
             place,
         );
     }
-    for heard in without_twins(heard) {
+    // A name finds nobody: it goes to who is there.
+    let (names, heard): (Vec<Heard>, Vec<Heard>) = heard
+        .into_iter()
+        .partition(|heard| heard.protocol.method == Method::Dhcp);
+    for heard in without_twins(heard).into_iter().chain(names) {
         let sender = &heard.sender;
         let at = (sender.ip, sender.mac.filter(|_| sender.off_subnet));
+        let is_name = heard.protocol.method == Method::Dhcp;
+        if is_name && places.get(&at).and_then(|place| place.host.mac) != heard.facts.mac {
+            continue;
+        }
         let place = places.entry(at).or_insert_with(|| Place {
             host: Host {
                 interface: sender.interface.clone(),

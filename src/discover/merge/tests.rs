@@ -250,3 +250,36 @@ proptest::proptest! {
         assert_eq!(found, wanted.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_name_goes_to_who_is_there_and_finds_nobody() {
+    let mac = Mac([0x44, 0x19, 0xb6, 1, 2, 3]);
+    let named = |ip: &str, mac| Heard {
+        protocol: &crate::wire::discovery::DHCP,
+        sender: crate::discover::ask::Sender {
+            ip: ip.parse().unwrap(),
+            interface: Some("eth0".into()),
+            mac: None,
+            off_subnet: false,
+        },
+        facts: crate::wire::discovery::Facts {
+            mac: Some(mac),
+            hostname: Some("IPC-Door".to_owned()),
+            ..Default::default()
+        },
+    };
+    let there = Host {
+        mac: Some(mac),
+        ..Host::at("10.0.0.9:0".parse().unwrap(), "arp")
+    };
+    let other = Mac([0x44, 0x19, 0xb6, 9, 9, 9]);
+    let heard = vec![
+        named("10.0.0.9", mac),
+        named("10.0.0.9", other),
+        named("10.0.0.77", mac),
+    ];
+    let all = merged(vec![there], heard, |_| None);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].heard.len(), 1);
+    assert_eq!(all[0].heard[0].facts.hostname.as_deref(), Some("IPC-Door"));
+}

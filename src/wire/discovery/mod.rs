@@ -6,6 +6,7 @@
 
 mod bosch;
 mod dahua;
+mod dhcp;
 pub(super) mod fields;
 mod foscam;
 mod gvcp;
@@ -31,7 +32,8 @@ mod xmeye;
 
 use std::net::IpAddr;
 
-pub use table::{Asker, Confidence, Destination, Method, PROTOCOLS, Protocol};
+pub use dhcp::SERVER_PORT as DHCP_PORT;
+pub use table::{Asker, Confidence, DHCP, Destination, Method, PROTOCOLS, Protocol};
 
 use crate::model::Mac;
 use crate::wire::wsd;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use uuid::Uuid;
 
 use super::{
-    Facts, bosch, dahua, foscam, gvcp, hanwha, mdns, miio, panasonic, pppp, reolink, sadp, sony,
-    ssdp, tplink, tvt, ubiquiti, v380, vivotek, vstarcam, xmeye,
+    Facts, bosch, dahua, dhcp, foscam, gvcp, hanwha, mdns, miio, panasonic, pppp, reolink, sadp,
+    sony, ssdp, tplink, tvt, ubiquiti, v380, vivotek, vstarcam, xmeye,
 };
 use crate::model::Mac;
 use crate::wire::wsd;
@@ -18,6 +18,8 @@ pub enum Method {
     Ssdp,
     Mdns,
     Vendor,
+    /// Heard in passing, never asked.
+    Dhcp,
 }
 
 impl Method {
@@ -29,6 +31,7 @@ impl Method {
             Self::Ssdp => "ssdp",
             Self::Mdns => "mdns",
             Self::Vendor => "vendor",
+            Self::Dhcp => "dhcp",
         }
     }
 }
@@ -100,6 +103,7 @@ impl Protocol {
             (_, Method::WsDiscovery) => 1,
             (_, Method::Mdns) => 2,
             (_, Method::Ssdp) => 3,
+            (_, Method::Dhcp) => 5,
         }
     }
 }
@@ -113,6 +117,19 @@ impl PartialEq for Protocol {
 use Confidence::{Documented, Recorded, Unverified};
 use Destination::{AnswerGroup, Broadcast, Group, GroupV6};
 use Method::{Mdns, Ssdp, Vendor, WsDiscovery};
+
+/// What devices call themselves when they ask for an address; it finds none, and names those that are
+/// found.
+pub static DHCP: Protocol = Protocol {
+    name: "dhcp",
+    method: Method::Dhcp,
+    confidence: Documented,
+    maker: None,
+    to: &[],
+    from: 0,
+    encode: |_| Vec::new(),
+    decode: dhcp::decode,
+};
 
 /// All protocols, those that find most first.
 #[rustfmt::skip]
