@@ -14,14 +14,17 @@ use super::table::{is_for_people, or_dash, render};
 use super::{LoginArgs, fail, login, out, out_json};
 use crate::config::{Config, Sources};
 use crate::exit::Exit;
-use crate::fleet::link::Link;
+use crate::fleet::link::{Heard, Link};
 use crate::fleet::selector;
-use crate::fleet::view::{Fleet, Gateway, Topic};
+use crate::fleet::view::{Fleet, Gateway, Topic, plain};
 use crate::mqtt::Settings;
 use crate::mqtt::command::Selector;
+use crate::sys::signals::Signals;
 
 /// The live table is drawn again this often.
 const REDRAW: Duration = Duration::from_secs(1);
+/// Longest sentence of a gateway that is shown.
+const FAULT_CHARS_MAX: usize = 400;
 
 #[derive(Debug, Args)]
 pub struct FleetArgs {
@@ -190,6 +193,39 @@ async fn open(args: &BrokerArgs, topics: &[Topic]) -> Result<Session, Exit> {
     })
 }
 
+/// What cuts a run over many gateways short.
+enum Cut {
+    Lost(String),
+    /// Ctrl-C, or an end from outside.
+    Interrupted,
+}
+
+impl Cut {
+    /// After what is known was told.
+    fn exit(self) -> Exit {
+        match self {
+            Cut::Lost(why) => lost(why),
+            Cut::Interrupted => fail(Exit::Failed, "interrupted"),
+        }
+    }
+}
+
+fn signals() -> Result<Signals, Exit> {
+    Signals::new().map_err(|e| fail(Exit::Temporary, &format!("cannot catch signals: {e}")))
+}
+
+/// The next message; `None` when there is none until then.
+async fn next(
+    link: &mut Link,
+    signals: &mut Signals,
+    until: Instant,
+) -> Result<Option<Heard>, Cut> {
+    tokio::select! {
+        heard = link.next(until) => heard.map_err(Cut::Lost),
+        _ = signals.next() => Err(Cut::Interrupted),
+    }
+}
+
 fn lost(why: String) -> Exit {
     fail(Exit::Unavailable, &why)
 }
@@ -353,6 +389,7 @@ async fn status(args: &StatusArgs) -> Result<Exit, Exit> {
         out(&render(&header, &rows));
         for gateway in &chosen {
             for drift in &gateway.drift {
+                let drift = plain(&drift.to_string(), FAULT_CHARS_MAX);
                 out(&format!("{}: drift {drift}", gateway.id));
             }
             for error in &gateway.errors {
@@ -376,5 +413,8 @@ fn fault(error: &Value) -> String {
         (_, setting) if !setting.is_empty() => format!("{setting}: "),
         _ => String::new(),
     };
-    format!("{about}{} ({})", text("reason"), text("code"))
+    plain(
+        &format!("{about}{} ({})", text("reason"), text("code")),
+        FAULT_CHARS_MAX,
+    )
 }

@@ -19,8 +19,10 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Rollout {
     canary: VecDeque<String>,
-    /// Of the canary, those without an outcome.
+    /// Of the canary, those that have not succeeded.
     unproved: BTreeSet<String>,
+    /// One of the canary failed or went away, or none was there to begin with.
+    is_canary_lost: bool,
     rest: VecDeque<String>,
     out: BTreeSet<String>,
     failures_max: usize,
@@ -36,6 +38,9 @@ impl Rollout {
         let rest = online.split_off(canary.min(online.len()));
         Self {
             unproved: online.iter().cloned().collect(),
+            is_canary_lost: canary > 0
+                && online.is_empty()
+                && !(rest.is_empty() && away.is_empty()),
             canary: online,
             rest: rest
                 .into_iter()
@@ -52,9 +57,9 @@ impl Rollout {
         self.outcomes.values().filter(is_failed).count()
     }
 
-    /// No further document goes out.
+    /// No further document goes out: too many failed, or one of the canary did, whatever may fail later.
     pub fn is_stopped(&self) -> bool {
-        self.failures() > self.failures_max
+        self.is_canary_lost || self.failures() > self.failures_max
     }
 
     /// The gateways whose documents go out now.
@@ -81,7 +86,11 @@ impl Rollout {
 
     pub fn note(&mut self, id: &str, outcome: Outcome) {
         if self.out.remove(id) {
-            self.unproved.remove(id);
+            match outcome {
+                Outcome::Applied => _ = self.unproved.remove(id),
+                _ if self.unproved.contains(id) => self.is_canary_lost = true,
+                _ => {}
+            }
             self.outcomes.insert(id.to_owned(), outcome);
         }
     }
@@ -141,6 +150,25 @@ mod tests {
         assert!(rollout.is_stopped() && rollout.is_over());
         assert_eq!(rollout.due(), [""; 0]);
         assert_eq!(rollout.untouched().len(), 7);
+    }
+
+    #[test]
+    fn a_canary_that_dies_stops_it() {
+        for outcome in [Outcome::Failed("refused".into()), Outcome::Away] {
+            let mut rollout = Rollout::new(gateways(9), 2, 5);
+            rollout.due();
+            rollout.note("gw-000", outcome);
+            assert!(!rollout.is_over(), "the other one is awaited");
+            rollout.note("gw-002", Outcome::Applied);
+            assert_eq!(rollout.due(), [""; 0]);
+            assert!(rollout.is_over());
+            assert_eq!(rollout.untouched().len(), 7);
+        }
+        // Those that are away prove nothing.
+        let mut rollout = Rollout::new(vec![("gw-000".into(), false)], 1, 5);
+        assert_eq!(rollout.due(), [""; 0]);
+        assert!(rollout.is_over() && rollout.untouched().len() == 1);
+        assert!(!Rollout::new(vec![], 1, 0).is_stopped());
     }
 
     #[test]

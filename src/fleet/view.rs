@@ -188,10 +188,15 @@ impl Gateway {
     }
 }
 
-/// What a terminal can take.
 fn short(text: &str) -> String {
-    let plain = text.chars().filter(|c| !c.is_control());
-    plain.take(TEXT_CHARS_MAX).collect()
+    plain(text, TEXT_CHARS_MAX)
+}
+
+/// What a terminal can take of a stranger's text: no control characters, no marks that turn the line around.
+pub fn plain(text: &str, chars_max: usize) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = text.chars().filter(|c| !c.is_control() && !turns(*c));
+    plain.take(chars_max).collect()
 }
 
 #[cfg(test)]
@@ -237,6 +242,13 @@ mod tests {
         assert_eq!(fleet.selected(&selector, &[]).count(), 1);
         let other = crate::fleet::selector::parse("site=south").unwrap();
         assert_eq!(fleet.selected(&other, &[]).count(), 0);
+    }
+
+    #[test]
+    fn a_terminal_is_not_played_with() {
+        let text = "a\u{1b}[2J\u{7}\u{9b}31m\nb\u{202e}c";
+        assert_eq!(plain(text, 99), "a[2J31mbc");
+        assert_eq!(plain("abcdef", 3), "abc");
     }
 
     proptest! {

@@ -8,13 +8,13 @@
 
 pub mod differences;
 pub mod document;
+mod state;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -38,56 +38,14 @@ use differences::{
     shown_setting, steps,
 };
 use document::{Desired, SECRET_SETTING, SETTINGS_PLACE, camera_place};
+use state::{Fault, Kept, State, TOLD_MAX, digest_of, keys, not_allowed, without};
 
-/// Largest `reported`; beyond it the cameras are left out.
-const REPORTED_BYTES_MAX: usize = 200 * 1024;
-/// Differences and errors that are told.
-const TOLD_MAX: usize = 200;
 /// Without a session nothing is looked at; its start wakes.
 const IDLE: Duration = Duration::from_secs(60);
 /// Between two looks, unless another document came: many cameras may change at once.
 const LOOK_GAP: Duration = Duration::from_secs(1);
 /// How often a change on trial is looked at.
 const TRIAL_LOOK: Duration = Duration::from_secs(1);
-
-/// What could not be taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Fault {
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    camera: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    setting: Option<String>,
-    code: String,
-    reason: String,
-}
-
-impl Fault {
-    fn of(camera: Option<&str>, setting: Option<&str>, refusal: Refusal) -> Self {
-        Self {
-            camera: camera.map(str::to_owned),
-            setting: setting.map(str::to_owned),
-            code: refusal.code.to_owned(),
-            reason: refusal.reason,
-        }
-    }
-}
-
-/// What outlives a restart.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Kept {
-    /// The last document that was taken, its secrets sealed.
-    document: Option<Value>,
-    /// Of the document as it came.
-    digest: String,
-    /// Its revision.
-    revision: u64,
-    /// That of the last one that stands: a change on trial does not yet.
-    applied_revision: u64,
-    taken: Taken,
-    errors: Vec<Fault>,
-    /// Settings that are on trial.
-    trial: Vec<String>,
-}
 
 /// What waits for a look.
 #[derive(Debug, Default)]
@@ -106,20 +64,6 @@ pub struct Reconciler {
     waiting: Mutex<Waiting>,
     wake: Notify,
     kept: tokio::sync::Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    kept: Kept,
-    /// The last document was refused, and is told so until another comes.
-    refused: Option<(u64, Fault)>,
-    /// As it was when all was looked at last.
-    looked: Option<u64>,
-    /// What differs.
-    drift: Vec<Value>,
-    /// It is changed back when it is time.
-    is_mend_due: bool,
-    told: String,
 }
 
 impl std::fmt::Debug for Reconciler {
@@ -439,11 +383,7 @@ impl Reconciler {
         let mut done = control.change(body.clone()).await;
         if let Err(ControlError::Invalid(errors)) = &done {
             for (key, problem) in errors {
-                fail(
-                    state,
-                    key,
-                    Refusal::new("invalid", format!("{key} {problem}")),
-                );
+                state.fail(key, Refusal::new("invalid", format!("{key} {problem}")));
                 without(&mut body, key);
             }
             if !body.is_empty() {
@@ -460,7 +400,7 @@ impl Reconciler {
             Err(error) => {
                 let refused = refusal(error.into());
                 for key in keys(&body) {
-                    fail(state, &key, refused.clone());
+                    state.fail(&key, refused.clone());
                 }
             }
         }
@@ -540,7 +480,7 @@ impl Reconciler {
                 state.kept.taken.settings.remove(&key);
             }
             let reason = format!("nobody was reached with the new {key}: it was taken back");
-            fail(state, &key, Refusal::new("reverted", reason));
+            state.fail(&key, Refusal::new("reverted", reason));
         }
         state.kept.applied_revision = state.kept.revision;
         self.save(&state.kept).await;
@@ -611,56 +551,7 @@ impl Reconciler {
 
     /// Publishes `reported`, where it differs from what was told.
     fn tell(&self, state: &mut State, topics: &Topics) {
-        let (kept, drift) = (&state.kept, &state.drift);
-        let revision = state
-            .refused
-            .as_ref()
-            .map_or(kept.revision, |(revision, _)| *revision);
-        let refused = state.refused.iter().map(|(_, fault)| fault);
-        let errors: Vec<&Fault> = refused.chain(&kept.errors).take(TOLD_MAX).collect();
-        let cameras: Vec<Value> = kept
-            .taken
-            .cameras
-            .iter()
-            .map(|(key, managed)| {
-                let shown = managed
-                    .fields
-                    .iter()
-                    .map(|(field, held)| (field.clone(), held.shown.clone()));
-                let mut camera: Map<String, Value> = shown.collect();
-                camera.insert("key".to_owned(), json!(key));
-                camera.insert("uid".to_owned(), json!(managed.uid));
-                Value::Object(camera)
-            })
-            .collect();
-        let settings: Map<String, Value> = kept
-            .taken
-            .settings
-            .iter()
-            .filter(|(key, _)| key.as_str() != SECRET_SETTING)
-            .map(|(key, held)| (key.clone(), held.shown.clone()))
-            .collect();
-        let name = match () {
-            () if state.refused.is_some() => "refused",
-            () if !kept.trial.is_empty() => "on_trial",
-            () if !drift.is_empty() => "drift",
-            () if kept.document.is_none() => "none",
-            () => "applied",
-        };
-        let mut body = json!({
-            "revision": revision,
-            "applied_revision": kept.applied_revision,
-            "state": name,
-            "cameras": cameras,
-            "settings": settings,
-            "drift": drift,
-            "errors": errors,
-        });
-        let mut text = body.to_string();
-        if text.len() > REPORTED_BYTES_MAX {
-            body["cameras"] = Value::Null;
-            text = body.to_string();
-        }
+        let text = state.reported();
         if text != state.told {
             self.commands
                 .reply(retained(topics.own("reported"), text.clone()));
@@ -676,98 +567,5 @@ impl Reconciler {
                 "the operator's document is remembered until the next start only: {error}"
             );
         }
-    }
-}
-
-fn digest_of(payload: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, payload);
-    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest)
-}
-
-fn fail(state: &mut State, key: &str, refused: Refusal) {
-    tracing::warn!(
-        setting = key,
-        code = refused.code,
-        "not as wanted: {}",
-        refused.reason
-    );
-    state.kept.taken.failed.insert(key.to_owned());
-    state.kept.errors.push(Fault::of(None, Some(key), refused));
-}
-
-/// `section.key` of a patch.
-fn keys(body: &Map<String, Value>) -> Vec<String> {
-    let below = |(section, fields): (&String, &Value)| -> Vec<String> {
-        let names = fields.as_object().into_iter().flat_map(Map::keys);
-        names.map(|name| format!("{section}.{name}")).collect()
-    };
-    body.iter().flat_map(below).collect()
-}
-
-fn without(body: &mut Map<String, Value>, key: &str) {
-    let (section, name) = key.split_once('.').unwrap_or((key, ""));
-    let fields = body.get_mut(section).and_then(Value::as_object_mut);
-    let is_empty = fields.is_some_and(|fields| {
-        fields.remove(name);
-        fields.is_empty()
-    });
-    if is_empty {
-        body.remove(section);
-    }
-}
-
-/// Every kind of step has to be allowed, or none is done.
-fn not_allowed(steps: &[Step], allowed: &[String]) -> Result<(), Refusal> {
-    let wanted: HashSet<&str> = steps.iter().map(Step::command).collect();
-    let mut missing: Vec<&str> = wanted
-        .into_iter()
-        .filter(|name| !allowed.iter().any(|a| a == name))
-        .collect();
-    missing.sort_unstable();
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            "not_allowed",
-            format!(
-                "mqtt.allowed_commands of this gateway lacks {}",
-                missing.join(", ")
-            ),
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_a_patch() {
-        let mut body = json!({"mqtt": {"url": "x", "alpn": "y"}, "log": {"filter": "z"}});
-        let body = body.as_object_mut().unwrap();
-        assert_eq!(keys(body), ["log.filter", "mqtt.alpn", "mqtt.url"]);
-        without(body, "log.filter");
-        without(body, "mqtt.url");
-        assert_eq!(
-            *body,
-            json!({"mqtt": {"alpn": "y"}}).as_object().unwrap().clone()
-        );
-    }
-
-    #[test]
-    fn what_is_not_allowed_is_named() {
-        let remove = Step::Remove {
-            id: CameraId(1),
-            name: "a".into(),
-        };
-        let set = Step::Set { body: Map::new() };
-        let allowed = ["config_patch".to_owned()];
-        assert_eq!(not_allowed(&[set], &allowed), Ok(()));
-        let refused = not_allowed(&[remove], &allowed).unwrap_err();
-        assert_eq!(refused.code, "not_allowed");
-        assert!(
-            refused.reason.contains("camera_remove"),
-            "{}",
-            refused.reason
-        );
     }
 }

@@ -2,6 +2,8 @@
 //! duration, rate, and where its key frames lie. Elements are read where they stand, so a recording of any
 //! length costs the same memory; files that were cut off, or never closed, are read as far as they go.
 
+use std::collections::VecDeque;
+
 use super::mp4::{Sample, Span};
 use super::sample::SampleFormat;
 use super::sdp::plausible_fps;
@@ -45,6 +47,9 @@ const REFERENCE_BLOCK: u32 = 0xFB;
 const CHILDREN_MAX: u32 = 200_000;
 /// Texts and codec configurations are not longer.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
+/// Clusters in front of a position that are looked through for its key frame, and behind it.
+const CLUSTERS_BACK_MAX: usize = 16;
+const CLUSTERS_ON_MAX: u32 = 4;
 
 /// Why there is nothing to watch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -256,28 +261,44 @@ impl Track {
             return Found::default();
         };
         let from = self.cue(source, position_ms).unwrap_or(first);
-        let mut best: Option<Element> = None;
+        let mut up_to_here = VecDeque::with_capacity(CLUSTERS_BACK_MAX);
+        let mut here = None;
         self.clusters(source, from, &mut |_, cluster, at_ms| {
             let is_before = at_ms <= position_ms;
-            if is_before || best.is_none() {
-                best = Some(cluster);
+            if is_before || here.is_none() {
+                if up_to_here.len() == CLUSTERS_BACK_MAX {
+                    up_to_here.pop_front();
+                }
+                up_to_here.push_back(cluster.start);
+                here = Some(cluster.start);
             }
             is_before
         });
-        let mut found = Found::default();
-        // A cluster may begin without a key frame: then the next one has it.
-        let mut at = best.map(|cluster| cluster.start);
-        for _ in 0..4 {
-            let Some(here) = at else { break };
-            let Some(cluster) = Element::read(source, here, self.segment.end()) else {
-                break;
-            };
-            at = self.key_block(source, cluster, position_ms, &mut found);
+        // A group of pictures may be longer than a cluster: its key frame stands in an earlier one.
+        for start in up_to_here.into_iter().rev().chain([from]) {
+            let (found, _) = self.look(source, start, position_ms);
             if found.sample.is_some() {
-                break;
+                return found;
             }
         }
-        found
+        let mut next = here;
+        for _ in 0..CLUSTERS_ON_MAX {
+            let Some(start) = next else { break };
+            let (found, behind) = self.look(source, start, position_ms);
+            if found.sample.is_some() {
+                return found;
+            }
+            next = behind;
+        }
+        Found::default()
+    }
+
+    /// What the cluster that starts there holds, and where the next one starts.
+    fn look(&self, source: &mut dyn Source, start: u64, position_ms: u64) -> (Found, Option<u64>) {
+        let mut found = Found::default();
+        let next = Element::read(source, start, self.segment.end())
+            .and_then(|cluster| self.key_block(source, cluster, position_ms, &mut found));
+        (found, next)
     }
 
     /// Calls `visit` with each cluster from there on and its time in ms, until it says false.

@@ -8,13 +8,14 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{BrokerArgs, ChoiceArgs, Session, fault, lost, open};
+use super::{BrokerArgs, ChoiceArgs, Cut, Session, fault, next, open, signals};
 use crate::cli::{fail, out};
 use crate::exit::Exit;
 use crate::fleet::files::{self, Composed};
 use crate::fleet::rollout::{Outcome, Rollout};
 use crate::fleet::view::{Gateway, Topic};
 use crate::sys::paths;
+use crate::sys::signals::Signals;
 
 /// What was sent, as digests, so that the same secrets are not sent again.
 const REMEMBERED: &str = "fleet-applied.json";
@@ -49,6 +50,35 @@ struct Parcel {
     document: String,
     digest: String,
     lines: Vec<String>,
+    /// It does not lie there yet.
+    is_new: bool,
+}
+
+/// How a gateway stands to the document that lies for it.
+#[derive(Debug, PartialEq)]
+enum Standing {
+    Taken,
+    /// Its settings are on trial.
+    OnTrial,
+    /// It is away and has not taken it.
+    Waits,
+    /// In words.
+    NotTaken(String),
+}
+
+impl Standing {
+    fn of(gateway: &Gateway) -> Self {
+        let wanted = gateway.desired_revision;
+        let is_about_it = wanted.is_some() && gateway.reported_revision == wanted;
+        let fault = gateway.errors.first().filter(|_| is_about_it).map(fault);
+        match (gateway.state.as_deref(), fault) {
+            (Some("on_trial"), None) if is_about_it => Self::OnTrial,
+            (_, None) if is_about_it && gateway.applied_revision == wanted => Self::Taken,
+            _ if !gateway.online => Self::Waits,
+            (_, Some(fault)) => Self::NotTaken(fault),
+            (_, None) => Self::NotTaken(format!("revision {} was not taken", wanted.unwrap_or(0))),
+        }
+    }
 }
 
 /// What was told before: gateway to revision and digest.
@@ -84,7 +114,7 @@ pub async fn run(args: &ApplyArgs) -> Result<Exit, Exit> {
         .iter()
         .map(|(id, parcel)| (id.clone(), parcel.online));
     let mut rollout = Rollout::new(gateways.collect(), args.canary, args.max_failures);
-    roll(args, &mut session, &parcels, &mut rollout).await?;
+    let cut = roll(args, &mut session, &parcels, &mut rollout, &mut signals()?).await;
     for (id, parcel) in &parcels {
         if matches!(
             rollout.outcomes.get(id),
@@ -97,8 +127,13 @@ pub async fn run(args: &ApplyArgs) -> Result<Exit, Exit> {
         remember(place, &remembered);
     }
     let exit = summary(session.is_json, &parcels, &rollout);
-    session.link.close().await;
-    Ok(exit)
+    match cut {
+        Err(cut @ Cut::Lost(_)) => Err(cut.exit()),
+        cut => {
+            session.link.close().await;
+            Ok(cut.map_or_else(Cut::exit, |()| exit))
+        }
+    }
 }
 
 /// What each chosen gateway is to get; those that have it are left out.
@@ -134,20 +169,31 @@ fn parcel(
     };
     let digest = composed.digest(&gateway.id);
     let mut lines = composed.difference(gateway.desired.as_ref());
-    if lines.is_empty()
-        && (composed.secrets.is_empty() || is_remembered(gateway, remembered, &digest))
-    {
-        return Ok(None);
-    }
+    let mut is_new = true;
     if lines.is_empty() {
-        lines.push("~ secrets are sent anew".to_owned());
+        let has_secrets =
+            composed.secrets.is_empty() || is_remembered(gateway, remembered, &digest);
+        match Standing::of(gateway) {
+            _ if !has_secrets => lines.push("~ secrets are sent anew".to_owned()),
+            Standing::Taken => return Ok(None),
+            Standing::NotTaken(why) => lines.push(format!("~ sent anew: {why}")),
+            Standing::OnTrial | Standing::Waits => is_new = false,
+        }
     }
     let seen = [
         gateway.desired_revision,
         gateway.applied_revision,
         gateway.reported_revision,
     ];
-    let revision = seen.into_iter().flatten().max().unwrap_or(0) + 1;
+    let revision = match gateway.desired_revision.filter(|_| !is_new) {
+        Some(there) => there,
+        None => seen
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1),
+    };
     Ok(Some(Parcel {
         name: gateway.name.clone(),
         online: gateway.online,
@@ -155,6 +201,7 @@ fn parcel(
         document: document(&composed, gateway, revision)?,
         digest,
         lines,
+        is_new,
     }))
 }
 
@@ -177,13 +224,14 @@ fn is_remembered(gateway: &Gateway, remembered: &Remembered, digest: &str) -> bo
 fn show(is_json: bool, parcels: &BTreeMap<String, Parcel>) {
     for (id, parcel) in parcels {
         if is_json {
-            out(&json!({"gateway": id, "name": parcel.name, "online": parcel.online, "revision": parcel.revision, "changes": parcel.lines}).to_string());
+            out(&json!({"gateway": id, "name": parcel.name, "online": parcel.online, "revision": parcel.revision, "is_new": parcel.is_new, "changes": parcel.lines}).to_string());
             continue;
         }
-        let state = if parcel.online {
-            ""
-        } else {
-            ", away: it waits for it"
+        let state = match (parcel.online, parcel.is_new) {
+            (true, true) => "",
+            (true, false) => ", on trial there",
+            (false, true) => ", away: it waits for it",
+            (false, false) => ", away: it waits there already",
         };
         out(&format!(
             "{id} {}: revision {}{state}",
@@ -194,10 +242,8 @@ fn show(is_json: bool, parcels: &BTreeMap<String, Parcel>) {
         }
     }
     if !is_json {
-        out(&format!(
-            "{} gateways would get a new document",
-            parcels.len()
-        ));
+        let new = parcels.values().filter(|parcel| parcel.is_new).count();
+        out(&format!("{new} gateways would get a new document"));
     }
 }
 
@@ -206,7 +252,8 @@ async fn roll(
     session: &mut Session,
     parcels: &BTreeMap<String, Parcel>,
     rollout: &mut Rollout,
-) -> Result<(), Exit> {
+    signals: &mut Signals,
+) -> Result<(), Cut> {
     let wait = Duration::from_secs(args.wait);
     let mut deadlines: BTreeMap<String, Instant> = BTreeMap::new();
     while !rollout.is_over() {
@@ -214,12 +261,12 @@ async fn roll(
             let Some(parcel) = parcels.get(&id) else {
                 continue;
             };
-            let topic = format!("{}/{id}/desired", session.base);
-            let sent = session
-                .link
-                .publish(topic, parcel.document.clone(), true)
-                .await;
-            sent.map_err(lost)?;
+            if parcel.is_new {
+                let topic = format!("{}/{id}/desired", session.base);
+                let document = parcel.document.clone();
+                let sent = session.link.publish(topic, document, true).await;
+                sent.map_err(Cut::Lost)?;
+            }
             deadlines.insert(id.clone(), Instant::now() + wait);
             if !parcel.online {
                 settle(session.is_json, rollout, &id, parcel, Outcome::Away);
@@ -233,7 +280,7 @@ async fn roll(
         else {
             continue;
         };
-        if let Some(heard) = session.link.next(until).await.map_err(lost)? {
+        if let Some(heard) = next(&mut session.link, signals, until).await? {
             session
                 .fleet
                 .hear(&session.base, &heard.topic, &heard.payload);
@@ -296,8 +343,9 @@ fn summary(is_json: bool, parcels: &BTreeMap<String, Parcel>, rollout: &Rollout)
     let failed = count(|o| matches!(o, Outcome::Failed(_)));
     let away = count(|o| *o == Outcome::Away);
     let untouched = rollout.untouched();
+    let unanswered: Vec<&String> = rollout.awaited().collect();
     if is_json {
-        let summary = json!({"applied": applied, "failed": failed, "away": away, "untouched": untouched, "stopped": rollout.is_stopped()});
+        let summary = json!({"applied": applied, "failed": failed, "away": away, "no_answer": unanswered, "untouched": untouched, "stopped": rollout.is_stopped()});
         out(&json!({"summary": summary}).to_string());
     } else if parcels.is_empty() {
         out("every gateway has what the files say");
@@ -306,12 +354,15 @@ fn summary(is_json: bool, parcels: &BTreeMap<String, Parcel>, rollout: &Rollout)
             "{applied} applied, {failed} failed, {away} away, {} not touched",
             untouched.len()
         ));
+        for id in &unanswered {
+            out(&format!("{id}  no answer yet; its document lies there"));
+        }
         if !untouched.is_empty() {
             let names: Vec<&str> = untouched.iter().map(|id| id.as_str()).collect();
             out(&format!("stopped; not touched: {}", names.join(" ")));
         }
     }
-    match failed == 0 && untouched.is_empty() {
+    match failed == 0 && untouched.is_empty() && unanswered.is_empty() {
         true => Exit::Ok,
         false => Exit::Failed,
     }
@@ -341,5 +392,46 @@ fn remember(place: &Path, remembered: &Remembered) {
     let rows: serde_json::Map<String, Value> = remembered.iter().map(row).collect();
     if let Err(error) = paths::replace(place, &Value::Object(rows).to_string()) {
         tracing::debug!("{}: {error}", place.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_lies_there_need_not_be_taken() {
+        let gateway = |online, reported: Value| {
+            let mut fleet = crate::fleet::view::Fleet::default();
+            let status: &[u8] = if online { b"online" } else { b"offline" };
+            fleet.hear("b", "b/gw-1/status", status);
+            fleet.hear("b", "b/gw-1/desired", b"{\"revision\": 4}");
+            fleet.hear("b", "b/gw-1/reported", reported.to_string().as_bytes());
+            Standing::of(&fleet.gateways["gw-1"])
+        };
+        let taken = json!({"revision": 4, "applied_revision": 4, "state": "applied"});
+        assert_eq!(gateway(true, taken.clone()), Standing::Taken);
+        assert_eq!(gateway(false, taken), Standing::Taken);
+        let trial = json!({"revision": 4, "applied_revision": 3, "state": "on_trial"});
+        assert_eq!(gateway(true, trial), Standing::OnTrial);
+        let older = json!({"revision": 3, "applied_revision": 3, "state": "applied", "errors": [{"reason": "old"}]});
+        assert_eq!(gateway(false, older.clone()), Standing::Waits);
+        assert_eq!(
+            gateway(true, older),
+            Standing::NotTaken("revision 4 was not taken".into())
+        );
+        for state in ["refused", "applied"] {
+            let errors = json!([{"code": "not_allowed", "reason": "no"}]);
+            let refused =
+                json!({"revision": 4, "applied_revision": 4, "state": state, "errors": errors});
+            assert_eq!(
+                gateway(true, refused),
+                Standing::NotTaken("no (not_allowed)".into())
+            );
+        }
+        assert_eq!(
+            gateway(true, Value::Null),
+            Standing::NotTaken("revision 4 was not taken".into())
+        );
     }
 }

@@ -7,12 +7,12 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{BrokerArgs, ChoiceArgs, lost, open};
+use super::{BrokerArgs, ChoiceArgs, Cut, FAULT_CHARS_MAX, lost, next, open, signals};
 use crate::brake::now;
 use crate::cli::{fail, out};
 use crate::exit::Exit;
 use crate::fleet::selector;
-use crate::fleet::view::{Gateway, Topic};
+use crate::fleet::view::{Gateway, Topic, plain};
 use crate::mqtt::command::{Of, Type};
 use crate::policy::closest::nearest;
 
@@ -89,6 +89,7 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Exit> {
         };
         asked.insert(topic, one);
     }
+    let mut signals = signals()?;
     let link = &mut session.link;
     let until = Instant::now() + Duration::from_secs(args.expires);
     let leaf = match kind.of {
@@ -115,9 +116,15 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Exit> {
         tell(session.is_json, one);
     }
     let mut open = asked.values().filter(|one| one.answer.is_none()).count();
+    let mut cut = None;
     while open > 0 {
-        let Some(heard) = link.next(until).await.map_err(lost)? else {
-            break;
+        let heard = match next(link, &mut signals, until).await {
+            Ok(Some(heard)) => heard,
+            Ok(None) => break,
+            Err(why) => {
+                cut = Some(why);
+                break;
+            }
         };
         let Some(one) = asked
             .get_mut(&heard.topic)
@@ -132,14 +139,24 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Exit> {
         }
     }
     // A command that nobody answered is not to be carried out next week.
-    for topic in asked.keys() {
-        link.publish(topic.clone(), String::new(), true)
-            .await
-            .map_err(lost)?;
+    let has_link = !matches!(cut, Some(Cut::Lost(_)));
+    for topic in asked.keys().filter(|_| has_link) {
+        let cleared = link.publish(topic.clone(), String::new(), true).await;
+        if let Err(why) = cleared {
+            cut = Some(Cut::Lost(why));
+            break;
+        }
     }
     let exit = summary(session.is_json, &asked);
-    session.link.close().await;
-    Ok(exit)
+    match cut {
+        Some(Cut::Lost(why)) => Err(lost(format!(
+            "{why}; what was not answered expires at {expires_at}"
+        ))),
+        cut => {
+            session.link.close().await;
+            Ok(cut.map_or(exit, Cut::exit))
+        }
+    }
 }
 
 fn kind(args: &RunArgs) -> Result<&'static Type, Exit> {
@@ -271,10 +288,12 @@ fn tell(is_json: bool, one: &Asked) {
     let words = match answer {
         Answer::Successful(Value::Null) => "ok".to_owned(),
         Answer::Successful(result) => {
-            let shown: String = result.to_string().chars().take(RESULT_CHARS_MAX).collect();
-            format!("ok      {shown}")
+            format!("ok      {}", plain(&result.to_string(), RESULT_CHARS_MAX))
         }
-        Answer::Failed { code, reason } => format!("failed  {reason} ({code})"),
+        Answer::Failed { code, reason } => {
+            let words = plain(&format!("{reason} ({code})"), FAULT_CHARS_MAX);
+            format!("failed  {words}")
+        }
         Answer::Away => "away    not asked".to_owned(),
     };
     out(&format!("{}  {}  {words}", one.id, one.name));

@@ -160,6 +160,38 @@ fn recordings_with_and_without_an_index() {
     }
 }
 
+/// One key frame at the start, and clusters of a second behind it, as recorders of H.265 write.
+#[test]
+fn a_key_frame_may_stand_many_clusters_before_the_position() {
+    for (close, count) in [
+        (element as fn(u32, &[u8]) -> Vec<u8>, 3),
+        (open, 3),
+        (element, 40),
+    ] {
+        let pictures = samples(count * 5, count * 5);
+        let cluster = |(n, pictures): (usize, &[Vec<u8>])| {
+            let mut content = number(CLUSTER_TIMESTAMP, n as u64 * 1000);
+            for (i, picture) in pictures.iter().enumerate() {
+                let [t0, t1] = (i as i16 * 200).to_be_bytes();
+                let flags = if n + i == 0 { 0x80 } else { 0 };
+                let block = [&[0x81, t0, t1, flags], picture.as_slice()].concat();
+                content.extend(element(SIMPLE_BLOCK, &block));
+            }
+            close(CLUSTER, &content)
+        };
+        let clusters: Vec<Vec<u8>> = pictures.chunks(5).enumerate().map(cluster).collect();
+        let segment = [tracks_of(&[h264()]), clusters.concat()].concat();
+        let file = file(&segment, close);
+        let track = Track::read(&mut file.as_slice()).unwrap();
+        for position_ms in (0..count as u64 * 1000 + 500).step_by(100) {
+            let found = track.key_sample(&mut file.as_slice(), position_ms);
+            let sample = found.sample.unwrap_or_else(|| panic!("{position_ms}"));
+            assert!(is_key(&track, &file, sample), "{position_ms}");
+            assert_eq!(found.fps(), Some(5.0));
+        }
+    }
+}
+
 #[test]
 fn a_recording_that_was_cut_off_is_read_as_far_as_it_goes() {
     let mut file = closed();
