@@ -198,6 +198,7 @@ pub(in crate::api) mod tests {
             first_frame_ms: Some(640),
             last_frame_at: Some(time),
             uptime_percentage: Some(98.5),
+            uptime_24h: Some(100.0),
             average_response_time_ms: Some(250),
             disconnections: 3,
             reconnect_attempts: 4,

@@ -148,6 +148,7 @@ impl From<SiteError> for Problem {
             SiteError::LastAdminToken => {
                 Self::new(StatusCode::CONFLICT, "last_admin_token", detail)
             }
+            SiteError::NotConnected(_) => Self::new(StatusCode::CONFLICT, "not_connected", detail),
             SiteError::Disabled(_) => Self::new(StatusCode::CONFLICT, "camera_disabled", detail),
             SiteError::Invalid { field, message } => {
                 Self::invalid(vec![FieldError::new(field, message)])
@@ -229,6 +230,7 @@ mod tests {
             (SiteError::Probe(probe), 504, "timeout"),
             (SiteError::NotARecorder(id), 409, "not_a_recorder"),
             (SiteError::NoMotors(id), 404, "no_ptz"),
+            (SiteError::NotConnected(id), 409, "not_connected"),
             (SiteError::Disabled(id), 409, "camera_disabled"),
             (store(true), 507, "disk_full"),
             (store(false), 503, "store"),

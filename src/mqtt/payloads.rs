@@ -35,6 +35,7 @@ pub struct CameraState<'a> {
     active_stream: Option<&'static str>,
     connection_type: Option<&'static str>,
     uptime_percentage: Option<f64>,
+    uptime_24h: Option<f64>,
     disconnections: u32,
     failed_connection_attempts: u32,
     reconnection: Reconnection,
@@ -72,6 +73,7 @@ impl<'a> CameraState<'a> {
             active_stream: camera.primary_stream_url.as_ref().map(|_| "primary"),
             connection_type: camera.connection_type.map(|t| t.as_str()),
             uptime_percentage: health.uptime_percentage,
+            uptime_24h: health.uptime_24h,
             disconnections: health.disconnections,
             failed_connection_attempts: health.failed_connection_attempts,
             reconnection: Reconnection {

@@ -29,6 +29,8 @@ pub struct Rules {
     /// `None`: only at add and after a recovery.
     pub verify_frames_every_s: Option<u32>,
     pub backoff: Backoff,
+    /// False where nobody can be asked: such a camera comes back by its own message only, and is never given up.
+    pub reconnects: bool,
     /// Where in the interval this camera's checks lie, ms: stable, so that checks are spread.
     pub offset_ms: u64,
 }
@@ -562,6 +564,12 @@ impl Watch {
 
     /// Plans attempt `attempt`; false when there are no more.
     fn schedule(&mut self, attempt: u32, rules: &Rules, now: Timestamp, dice: f64) -> bool {
+        if !rules.reconnects {
+            self.link.state = LinkState::Waiting;
+            self.link.next_attempt_at = None;
+            self.link.next_delay_s = None;
+            return true;
+        }
         let Some(delay_s) = rules.backoff.delay_s(attempt) else {
             self.link.state = LinkState::GivenUp;
             self.link.next_attempt_at = None;

@@ -202,20 +202,30 @@ impl Site {
         self.camera(id).ok_or(SiteError::UnknownCamera(id))
     }
 
-    /// Deletes a camera and its secrets; its id is never used again.
+    /// Deletes a camera and its secrets; its id is never used again. The channels of a recorder stay, as
+    /// cameras of their own.
     pub async fn delete_camera(
         &self,
         id: CameraId,
         revision: Option<u64>,
     ) -> Result<(), SiteError> {
-        let uid = {
+        let (uid, channels) = {
             let cameras = lock(&self.cameras);
             let entry = cameras.get(&id).ok_or(SiteError::UnknownCamera(id))?;
             refuse_stale(entry, revision)?;
-            entry.camera.uid
+            let channels = cameras.values().map(|entry| &entry.camera);
+            let channels = channels.filter(|camera| camera.nvr_id == Some(id));
+            (entry.camera.uid, channels.map(on_its_own).collect())
         };
-        self.store.delete_camera(id, uid).await?;
-        let Some(entry) = lock(&self.cameras).remove(&id) else {
+        self.store.delete_camera(id, uid, channels).await?;
+        let entry = {
+            let mut cameras = lock(&self.cameras);
+            for entry in cameras.values_mut().filter(|e| e.camera.nvr_id == Some(id)) {
+                entry.camera = on_its_own(&entry.camera);
+            }
+            cameras.remove(&id)
+        };
+        let Some(entry) = entry else {
             return Ok(());
         };
         self.forget_reports(id);
@@ -428,6 +438,16 @@ impl Site {
 }
 
 /// It is not said how to reach it, and it can be reached.
+/// A channel whose recorder is gone.
+fn on_its_own(channel: &Camera) -> Camera {
+    Camera {
+        nvr_id: None,
+        revision: channel.revision + 1,
+        updated_at: now(),
+        ..channel.clone()
+    }
+}
+
 fn needs_detection(draft: &CameraDraft) -> bool {
     draft.primary_stream_url.is_none() && draft.connection_type != Some(ConnectionType::Webhook)
 }

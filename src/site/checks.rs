@@ -61,11 +61,7 @@ impl Site {
                 return Err(SiteError::Disabled(id));
             }
             if !entry.is_watched() {
-                let message = "it is not known yet how to connect to this camera".to_owned();
-                return Err(SiteError::Invalid {
-                    field: "primary_stream_url",
-                    message,
-                });
+                return Err(SiteError::NotConnected(id));
             }
             let (tell, result) = oneshot::channel();
             entry.waiters.push(tell);

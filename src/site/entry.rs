@@ -22,6 +22,8 @@ pub struct Entry {
     pub figures: Accumulator,
     /// Thirty days without the hours that `figures` holds.
     pub month: Totals,
+    /// The last 24 whole hours, as far as they are stored.
+    pub day: Totals,
     /// A check runs; its result goes to `waiters` too.
     pub running: bool,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
@@ -49,6 +51,7 @@ impl Entry {
             watch: Watch::default(),
             figures: Accumulator::default(),
             month: Totals::default(),
+            day: Totals::default(),
             running: false,
             waiters: Vec::new(),
             by_hand: false,
@@ -153,6 +156,7 @@ impl Entry {
             first_frame_ms: watch.first_frame_ms,
             last_frame_at: watch.last_frame_at,
             uptime_percentage: totals.uptime_percentage(),
+            uptime_24h: self.day.plus(self.figures.hours()).uptime_percentage(),
             average_response_time_ms: totals.average_response_ms(),
             disconnections: watch.disconnections,
             reconnect_attempts: watch.reconnect_attempts,

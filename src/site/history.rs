@@ -15,6 +15,8 @@ use crate::store::{Beat, EventFilter, EventSource, StoreError};
 
 /// Hours over which uptime is told.
 pub const UPTIME_HOURS: u32 = 30 * 24;
+/// Whole hours behind the running one that count as the last day.
+const DAY_HOURS: u32 = 24;
 /// Longest wait of a transition for its group commit, and the time in which others join it.
 const GROUP_COMMIT: std::time::Duration = std::time::Duration::from_millis(250);
 /// Outages that one answer lists.
@@ -33,7 +35,10 @@ impl Site {
         for (id, count) in raw_counts {
             if let Some(entry) = cameras.get_mut(&id) {
                 let finished = finished_hours(entry);
-                finished.iter().for_each(|hour| entry.month.add(hour));
+                for hour in finished {
+                    entry.month.add(&hour);
+                    entry.day.add(&hour);
+                }
                 entry.figures.stored(count);
             }
         }
@@ -72,13 +77,13 @@ impl Site {
     /// leave the window.
     pub async fn refresh_month(&self) -> Result<(), StoreError> {
         let hour = current_hour(now());
-        let sums = self
-            .store
-            .all_rollups_sum(hour.saturating_sub(UPTIME_HOURS)..hour)
-            .await?;
+        let last = |hours: u32| self.store.all_rollups_sum(hour.saturating_sub(hours)..hour);
+        let sums = last(UPTIME_HOURS).await?;
+        let day_sums = last(DAY_HOURS).await?;
         let mut cameras = lock(&self.cameras);
         for entry in cameras.values_mut() {
             entry.month = Totals::default();
+            entry.day = day_sums.get(&entry.camera.id).copied().unwrap_or_default();
         }
         for (id, totals) in sums {
             if let Some(entry) = cameras.get_mut(&id) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Camera;
+use crate::model::{Camera, ConnectionType};
 use crate::policy::backoff::Backoff;
 use crate::policy::lifecycle::Rules;
 use crate::policy::networks::AllowedNetworks;
@@ -39,6 +39,7 @@ impl Settings {
                 max_attempts: own.retry.unwrap_or(self.backoff.max_attempts),
                 ..self.backoff
             },
+            reconnects: camera.connection_type != Some(ConnectionType::Webhook),
             offset_ms: spread_ms(camera.uid.as_bytes(), interval_s),
         }
     }

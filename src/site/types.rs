@@ -88,6 +88,8 @@ pub enum SiteError {
     NoSnapshotSource(CameraId),
     #[error("{0}")]
     Probe(#[from] ProbeError),
+    #[error("it is not known yet how to connect to camera {0}: detect it, or give it an address")]
+    NotConnected(CameraId),
     #[error("camera {0} is disabled")]
     Disabled(CameraId),
     /// The store's own sentence; 507 for a full disk, else 503.

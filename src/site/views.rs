@@ -31,6 +31,8 @@ pub struct HealthView {
     pub first_frame_ms: Option<u32>,
     pub last_frame_at: Option<Timestamp>,
     pub uptime_percentage: Option<f64>,
+    /// Of the last 24 hours, %.
+    pub uptime_24h: Option<f64>,
     pub average_response_time_ms: Option<u32>,
     pub disconnections: u32,
     pub reconnect_attempts: u32,

@@ -218,11 +218,20 @@ impl Store {
         .await
     }
 
-    /// Deletes a camera, its secrets and its state. Its history stays until it expires, and its id is
-    /// not used again.
-    pub async fn delete_camera(&self, id: CameraId, uid: uuid::Uuid) -> Result<(), StoreError> {
+    /// Deletes a camera, its secrets and its state; `channels` are recorded by it and stay on their own.
+    /// Its history stays until it expires, and its id is not used again.
+    pub async fn delete_camera(
+        &self,
+        id: CameraId,
+        uid: uuid::Uuid,
+        channels: Vec<Camera>,
+    ) -> Result<(), StoreError> {
+        let channels = channels
+            .iter()
+            .map(|camera| Ok((camera.id, to_json(camera)?)));
+        let channels: Vec<(CameraId, Vec<u8>)> = channels.collect::<Result<_, StoreError>>()?;
         self.write(TakeIn::First, move |txn| {
-            records::delete_camera(txn, id, uid)
+            records::delete_camera(txn, id, uid, &channels)
         })
         .await
     }

@@ -168,13 +168,19 @@ pub(super) fn put_camera(
     Ok(())
 }
 
-/// Deletes the camera with its secrets and state; its history expires by itself.
+/// Deletes the camera with its secrets and state, and stores what changes with it; its history expires by
+/// itself.
 pub(super) fn delete_camera(
     txn: &WriteTransaction,
     id: CameraId,
     uid: uuid::Uuid,
+    others: &[(CameraId, Vec<u8>)],
 ) -> Result<(), Fault> {
-    txn.open_table(CAMERAS)?.remove(id.0)?;
+    let mut cameras = txn.open_table(CAMERAS)?;
+    cameras.remove(id.0)?;
+    for (other, json) in others {
+        cameras.insert(other.0, json.as_slice())?;
+    }
     txn.open_table(STATES)?.remove(id.0)?;
     txn.open_table(SECRETS)?.remove(uid.as_bytes().as_slice())?;
     Ok(())

@@ -116,7 +116,7 @@ async fn records_survive_a_restart() {
     store.commit_transition(state_of(2), vec![]).await.unwrap();
     store.commit_transition(state_of(3), vec![]).await.unwrap();
     store
-        .delete_camera(CameraId(3), camera(3).uid)
+        .delete_camera(CameraId(3), camera(3).uid, Vec::new())
         .await
         .unwrap();
     let mut renamed = camera(2);

@@ -15,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -73,10 +74,11 @@ class Lan:
             subprocess.run(["ip", "netns", "del", namespace], stderr=subprocess.DEVNULL, check=False)
 
     def run(self, command):
-        """-> (wall s, CPU s, peak RSS MB, output) of one run from a cold neighbour table."""
+        """-> (wall s, CPU s, peak RSS MB, output, what it complained of) of one run from a cold neighbour table."""
         subprocess.run(["ip", "-n", GATEWAY, "neigh", "flush", "all"], check=True, stderr=subprocess.DEVNULL)
+        complaints = tempfile.TemporaryFile()
         started = time.monotonic()
-        out = subprocess.Popen(["ip", "netns", "exec", GATEWAY, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        out = subprocess.Popen(["ip", "netns", "exec", GATEWAY, *command], stdout=subprocess.PIPE, stderr=complaints)
         peak = [0.0]
         watch = threading.Thread(target=watch_memory, args=(out.pid, os.path.basename(command[0]), peak))
         watch.start()
@@ -90,7 +92,9 @@ class Lan:
         watch.join()
         if wall >= RUN_S_MAX:
             raise TimeoutError
-        return wall, used.ru_utime + used.ru_stime, peak[0], text
+        complaints.seek(0)
+        said = complaints.read().decode(errors="replace")[-600:]
+        return wall, used.ru_utime + used.ru_stime, peak[0], text, said
 
 
 def watch_memory(pid, name, peak):
@@ -180,7 +184,7 @@ def measure(program, lan, runs):
                     print(f"  {command[0]} is not installed: left out")
                 continue
             try:
-                wall, cpu, rss, text = lan.run(command)
+                wall, cpu, rss, text, said = lan.run(command)
             except TimeoutError:
                 if name.startswith("ours"):
                     raise
@@ -188,7 +192,10 @@ def measure(program, lan, runs):
                 left_out.add(name)
                 continue
             found = dict(zip("hpa", read(text)))
-            share = min(len(found[k] & wanted[k]) / len(wanted[k]) for k in kinds)
+            shares = {k: len(found[k] & wanted[k]) / len(wanted[k]) for k in kinds}
+            share = min(shares.values())
+            if share < 1 and name.startswith("ours"):
+                print(f"  {name}, run {run + 1}: {shares} of hosts, ports, answers; {len(text)} B; it said: {said}")
             extra = sum(len(found[k] - wanted[k]) for k in kinds if k != "p" or "3 ports" not in name)
             row = table.setdefault(name, {"wall": [], "cpu": [], "rss": [], "share": 1.0, "extra": 0})
             row["wall"].append(wall)

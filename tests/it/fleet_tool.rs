@@ -1,12 +1,15 @@
 //! The operator's tool against real gateways on a real broker.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, free_port};
-use crate::harness::daemon::run_to_end;
+use crate::harness::daemon::{PROGRAM, run_to_end};
 use crate::harness::{Daemon, is_skipped, wait_for};
 
 const GATEWAYS: usize = 20;
@@ -246,7 +249,7 @@ fn twenty_gateways_are_seen_and_changed_from_files() {
         free_port()
     );
     write(files.path(), "group/site=south.toml", &nowhere);
-    let (code, lines) = tool.lines(&["apply", dir, "--canary", "2", "--max-failures", "1"]);
+    let (code, lines) = tool.lines(&["apply", dir, "--canary", "2", "--max-failures", "5"]);
     let summary = &lines.last().unwrap()["summary"];
     assert_eq!(
         (code, &summary["failed"], &summary["stopped"]),
@@ -272,6 +275,69 @@ fn twenty_gateways_are_seen_and_changed_from_files() {
     );
     let (code, status) = tool.run(&["status"]);
     assert_eq!(code, 0, "{status}");
+
+    // What is refused is no success, not the second time either.
+    let strict = config(&broker, GATEWAYS)
+        .replace("\"camera_add\", ", "")
+        .replace("\"north\"", "\"west\"");
+    let strict = Daemon::start(None, &strict);
+    let id = wait_for("it is there too", Duration::from_secs(20), || {
+        let list = tool.list().into_iter();
+        let mut here = list.filter(|g| g["site"] == "west" && g["online"] == true);
+        Some(here.next()?["id"].as_str()?.to_owned())
+    });
+    for time in 1..3 {
+        let (code, lines) = tool.lines(&["apply", dir, "--gateway", &id]);
+        let reason = lines[0]["reason"].as_str().unwrap_or_default();
+        assert!(
+            code == 1 && reason.contains("camera_add") && lines[0]["revision"] == time,
+            "{code} {lines:?}"
+        );
+    }
+    assert_eq!(cameras(&strict), [""; 0]);
+
+    // Ctrl-C clears what was asked, and still tells.
+    let ghost =
+        json!({"name": "g\u{1b}host", "sealing_key": "AAAA", "capabilities": ["config_get"]});
+    broker.publish("ohmvision/gw-ghost/status", "online", true);
+    broker.publish("ohmvision/gw-ghost/info", &ghost.to_string(), true);
+    let (url, mut ask) = (broker.url(), Command::new(PROGRAM));
+    ask.args([
+        "fleet",
+        "run",
+        "config_get",
+        "--gateway",
+        "gw-ghost",
+        "--broker",
+        &url,
+    ]);
+    let ask = ask
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let commands = || {
+        let newest = listener.newest().into_iter();
+        newest
+            .filter(|(topic, body)| {
+                topic.starts_with("ohmvision/gw-ghost/cmd/") && !body.is_empty()
+            })
+            .count()
+    };
+    wait_for("the command lies there", Duration::from_secs(20), || {
+        (commands() == 1).then_some(())
+    });
+    kill(Pid::from_raw(ask.id() as i32), Signal::SIGINT).unwrap();
+    let ended = ask.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("ghost  no answer") && !said.contains('\u{1b}'),
+        "{said:?}"
+    );
+    wait_for("it is cleared", Duration::from_secs(5), || {
+        (commands() == 0).then_some(())
+    });
 
     for message in listener.all() {
         assert!(!message.body.contains(CANARY), "{}", message.topic);

@@ -58,7 +58,7 @@ fn column<'v>(list: &'v Value, field: &str) -> Vec<&'v Value> {
 fn channels_become_cameras_that_are_watched() {
     let streams = Fake::start(Fault::None);
     let recorder = hikvision(streams.address.port());
-    let daemon = Daemon::start(None, CONFIG);
+    let mut daemon = Daemon::start(None, CONFIG);
     let stored = daemon
         .post(
             "/api/cameras?wait=true",
@@ -132,6 +132,20 @@ fn channels_become_cameras_that_are_watched() {
                 .then_some(())
         });
     }
+    // Without its recorder a channel is a camera of its own, also after a restart.
+    let url = format!("/api/cameras/{gate}");
+    daemon
+        .ask("DELETE", &format!("/api/cameras/{id}"), None)
+        .expect(204);
+    assert_eq!(daemon.get(&url).expect(200)["nvr_id"], Value::Null);
+    daemon.stop();
+    let after = Daemon::start_on(None, &daemon.state, None);
+    let camera = after.get(&url).expect(200);
+    assert_eq!(
+        (&camera["nvr_id"], &camera["channel"]),
+        (&Value::Null, &json!(1))
+    );
+    assert_eq!(camera["has_password"], true);
     assert!(!daemon.log().contains("s3cret"));
 }
 

@@ -11,6 +11,7 @@ const RULES: Rules = Rules {
         max_attempts: 5,
         jitter: 0.0,
     },
+    reconnects: true,
     offset_ms: 7_000,
 };
 
@@ -313,4 +314,34 @@ fn endless_attempts_stay_at_the_cap() {
     }
     assert_eq!(run.watch.link.state, LinkState::Waiting);
     assert_eq!(run.watch.link.next_delay_s, Some(300));
+}
+
+#[test]
+fn one_that_cannot_be_asked_is_awaited_and_never_given_up() {
+    let mut run = Run::new();
+    run.rules.reconnects = false;
+    run.rules.failures_to_offline = 1;
+    run.watch.step(&Seen::Heard, &run.rules, run.now, 0.5);
+    let silent = Seen::Failed {
+        code: ErrorCode::Timeout,
+        message: "silent".into(),
+    };
+    let mut changes = run.next(&silent).1;
+    assert!(
+        matches!(changes[..], [Change::Offline { .. }]),
+        "{changes:?}"
+    );
+    for _ in 0..20 {
+        let (plan, more) = run.next(&silent);
+        assert_eq!(plan.kind, CheckKind::Ordinary);
+        changes.extend(more);
+    }
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(run.watch.reconnect_attempts, 0);
+    assert_eq!(run.watch.link.state, LinkState::Waiting);
+    let (_, changes) = run.next(&Seen::Heard);
+    assert!(
+        matches!(changes[..], [Change::Online { .. }]),
+        "{changes:?}"
+    );
 }

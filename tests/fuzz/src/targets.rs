@@ -8,7 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ohmvision::config::{Config, Sources};
 use ohmvision::model::{Codec, RecorderFacts, StreamUrl};
+use ohmvision::fleet::view::Fleet;
 use ohmvision::mqtt::command;
+use ohmvision::mqtt::desired::document::Desired;
+use ohmvision::mqtt::topics::{Incoming, Topics};
 use ohmvision::vendor::Catalogue;
 use ohmvision::wire::parameters::{ParameterSets, annex_b_units};
 use ohmvision::wire::events::{self, multipart::Intake};
@@ -30,9 +33,11 @@ pub static TARGETS: &[Target] = &[
     Target { name: "chunks", run: chunks },
     Target { name: "command", run: commands },
     Target { name: "config", run: configuration },
+    Target { name: "desired", run: documents },
     Target { name: "discovery", run: discoveries },
     Target { name: "dns", run: names },
     Target { name: "events", run: reports },
+    Target { name: "fleet", run: gateways },
     Target { name: "flv", run: tags },
     Target { name: "fragments", run: fragments },
     Target { name: "frames", run: frames },
@@ -47,6 +52,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "rtp", run: packets },
     Target { name: "rtsp", run: messages },
     Target { name: "sdp", run: descriptions },
+    Target { name: "topics", run: topics },
     Target { name: "transport", run: transport },
     Target { name: "uevent", run: uevents },
     Target { name: "units", run: units },
@@ -268,6 +274,38 @@ fn chunks(data: &[u8]) {
 fn commands(data: &[u8]) {
     if let Err(refusal) = command::read(data) {
         let _ = command::failed(&refusal);
+    }
+}
+
+fn documents(data: &[u8]) {
+    if let Ok(desired) = Desired::parse(data) {
+        let again = Desired::parse(desired.to_json().to_string().as_bytes());
+        assert_eq!(again, Ok(desired));
+    }
+}
+
+/// What is understood of a topic is the whole of it.
+fn topics(data: &[u8]) {
+    let Ok(topic) = std::str::from_utf8(data) else { return };
+    let ours = Topics::new("a/b", "ha", "gw");
+    let again = match ours.read(topic) {
+        None => return,
+        Some(Incoming::Command { subject, kind, id }) => ours.command(subject, kind, id),
+        Some(Incoming::Fleet { kind, id }) => format!("a/b/all/cmd/{kind}/{id}"),
+        Some(Incoming::Set { subject, key }) => ours.of(subject, &format!("set/{key}")),
+        Some(Incoming::Desired) => ours.own("desired"),
+        Some(Incoming::HomeAssistant) => ours.home_assistant_status(),
+    };
+    assert_eq!(again, topic);
+}
+
+fn gateways(data: &[u8]) {
+    let mut fleet = Fleet::default();
+    for leaf in ["status", "info", "health", "reported", "desired", "cams"] {
+        fleet.hear("b", &format!("b/gw/{leaf}"), data);
+    }
+    for gateway in fleet.gateways.values() {
+        assert!(!gateway.name.chars().any(char::is_control) && gateway.labels_text().len() < 1 << 20);
     }
 }
 
