@@ -45,9 +45,9 @@ pub async fn identify(
     if plan.identify {
         Box::pin(describe(detector, &mut seen, &host, deadline)).await;
     }
-    let mut identity = Identity::new(None);
-    note_heard(&mut identity, &detector.catalogue, &seen);
     if plan.identify {
+        let mut identity = Identity::new(None);
+        note_heard(&mut identity, &detector.catalogue, &seen);
         let read = async {
             if !seen.host.open.is_empty() {
                 let open = &seen.host.open;
@@ -56,7 +56,14 @@ pub async fn identify(
                 Box::pin(identity.read(detector, ip, &host, open, deadline, &mut asked)).await;
             }
         };
-        let (name, ()) = tokio::join!(names.of_host(ip), read);
+        let name = async {
+            match names.can_tell() {
+                // Room for an answer, which most sites never need.
+                true => Box::pin(names.of_host(ip)).await,
+                false => None,
+            }
+        };
+        let (name, ()) = tokio::join!(name, read);
         if let Some(name) = &name {
             note_name(&mut identity, &detector.catalogue, "dns", name);
         }
@@ -64,6 +71,23 @@ pub async fn identify(
         device.hostname = device.hostname.or(name);
         return device;
     }
+    as_heard(detector, seen)
+}
+
+/// True where [`identify`] has a question to anybody; where it has none, [`as_heard`] says the same.
+pub fn has_questions(seen: &Sightings, plan: &Plan, names: &Names) -> bool {
+    let heard = |has: fn(&Facts) -> bool| seen.heard.iter().any(|heard| has(&heard.facts));
+    let ports =
+        plan.tcp && (!seen.was_swept || heard(|f| f.http_port.is_some() || f.onvif.is_some()));
+    let looks = !seen.host.open.is_empty() || heard(|f| f.description_url.is_some());
+    ports || plan.identify && (looks || names.can_tell())
+}
+
+/// What a device is by its own answers alone: nothing is asked.
+pub fn as_heard(detector: &Detector, seen: Sightings) -> Device {
+    let host = dial_name(seen.host.address.ip(), seen.host.interface.as_deref());
+    let mut identity = Identity::new(None);
+    note_heard(&mut identity, &detector.catalogue, &seen);
     device(detector, seen, &host, identity)
 }
 

@@ -54,6 +54,11 @@ impl Names {
         }
     }
 
+    /// False where no host's name will ever be told.
+    pub fn can_tell(&self) -> bool {
+        self.server.is_some() && !self.is_silent.load(Ordering::Relaxed)
+    }
+
     /// The host's name; `None` where the server knows none, says nothing, or is not to be asked.
     pub async fn of_host(&self, ip: IpAddr) -> Option<String> {
         let server = self.server?;

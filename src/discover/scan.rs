@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{self, Ask, Gathered, Heard, Question};
 use super::early::Early;
-use super::identify::identify;
+use super::identify::{as_heard, has_questions, identify};
 use super::interfaces::Interface;
 use super::merge::{Sightings, merged};
 use super::names::Names;
@@ -185,7 +185,7 @@ pub async fn run(
             gathered.take_waiting(&mut answers);
             let mut looks = Looks::new(&plan, &detector, early, &told);
             for seen in merged(hosts, gathered.into_all(), link_macs()) {
-                looks.begin(seen);
+                looks.begin(seen).await;
             }
             looks.finish(&mut answers).await;
             over.cancel();
@@ -293,9 +293,14 @@ impl<'p> Looks<'p> {
         }
     }
 
-    fn begin(&mut self, seen: Sightings) {
+    async fn begin(&mut self, seen: Sightings) {
         self.addresses.insert(seen.host.address.ip());
         self.addresses.extend(&seen.also_at);
+        if !has_questions(&seen, self.plan, &self.names) {
+            let found = as_heard(self.detector, seen);
+            let _ = self.told.send(Told::Found(Box::new(found))).await;
+            return;
+        }
         let (detector, told) = (self.detector.clone(), self.told.clone());
         let (slots, plan) = (self.slots.clone(), self.plan.clone());
         let (names, early) = (self.names.clone(), self.early.clone());
@@ -304,6 +309,8 @@ impl<'p> Looks<'p> {
             let found = identify(&detector, seen, &plan, &names, &early).await;
             let _ = told.send(Told::Found(Box::new(found))).await;
         });
+        // The first one notices when no name server can be reached, and spares the others the question.
+        tokio::task::yield_now().await;
     }
 
     /// Waits for all; a device that answers late is taken too.
@@ -315,7 +322,9 @@ impl<'p> Looks<'p> {
                     let is_new = !self.addresses.contains(&late.sender.ip);
                     if is_new && self.addresses.len() < LATE_MAX {
                         let all = merged(Vec::new(), vec![late], link_macs());
-                        all.into_iter().for_each(|seen| self.begin(seen));
+                        for seen in all {
+                            self.begin(seen).await;
+                        }
                     }
                 }
             }

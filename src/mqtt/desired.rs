@@ -35,7 +35,7 @@ use crate::model::CameraId;
 use crate::sys::board;
 use differences::{
     Difference, Held, Managed, Present, Step, Taken, differences, find, is_risky, is_secret,
-    shown_setting, steps,
+    same_camera, shown_setting, steps,
 };
 use document::{Desired, SECRET_SETTING, SETTINGS_PLACE, camera_place};
 use state::{Fault, Kept, State, TOLD_MAX, digest_of, keys, not_allowed, without};
@@ -239,10 +239,16 @@ impl Reconciler {
             .map_err(|refused| (revision, refused))?;
         let mut taken = state.kept.taken.clone();
         taken.failed.clear();
-        let (found, _) = self
+        let (found, present) = self
             .differences(&opened, &taken)
             .await
             .map_err(|refused| (revision, refused))?;
+        if let Some((one, other)) = same_camera(&opened, &taken, &present) {
+            return Err(refuse(
+                "ambiguous",
+                format!("{one} and {other} are the same camera here: name it once"),
+            ));
+        }
         let steps = steps(&opened, &found);
         not_allowed(&steps, &settings.mqtt.allowed_commands)
             .map_err(|refused| (revision, refused))?;

@@ -166,6 +166,24 @@ pub fn find<'p>(wanted: &Wanted, taken: &Taken, present: &'p [Present]) -> Optio
     })
 }
 
+/// Two entries that mean the same camera: each would undo the other's work for ever.
+pub fn same_camera<'d>(
+    desired: &'d Desired,
+    taken: &Taken,
+    present: &[Present],
+) -> Option<(&'d str, &'d str)> {
+    let mut named = BTreeMap::new();
+    for wanted in &desired.cameras {
+        let Some(camera) = find(wanted, taken, present) else {
+            continue;
+        };
+        if let Some(other) = named.insert(camera.uid, wanted.key.as_str()) {
+            return Some((other, &wanted.key));
+        }
+    }
+    None
+}
+
 /// Every difference between the document and the gateway. `settings` is `{"section": {"key": value}}`;
 /// `has_secret` says whether the camera holds this value in this field.
 pub fn differences(
@@ -315,6 +333,19 @@ mod tests {
 
     fn kinds(steps: &[Step]) -> Vec<&'static str> {
         steps.iter().map(Step::command).collect()
+    }
+
+    #[test]
+    fn two_names_of_one_camera_are_noticed() {
+        let camera = present(json!({"name": "Gate", "mac_address": "44:19:b6:00:00:01"}));
+        let taken = Taken::default();
+        let both = json!([{"name": "Gate"}, {"mac_address": "44:19:b6:00:00:01", "name": "Door"}]);
+        let both = desired(json!({"revision": 1, "cameras": both}));
+        let found = same_camera(&both, &taken, std::slice::from_ref(&camera));
+        assert_eq!(found, Some(("Gate", "44:19:b6:00:00:01")));
+        let apart = json!([{"name": "Gate"}, {"name": "Door"}]);
+        let apart = desired(json!({"revision": 1, "cameras": apart}));
+        assert_eq!(same_camera(&apart, &taken, &[camera]), None);
     }
 
     #[test]
