@@ -20,6 +20,8 @@ use crate::wire::{arp, bpf};
 const WAITS: [Duration; 2] = [Duration::from_millis(60), Duration::from_millis(200)];
 /// Hosts from elsewhere that are told: senders can be forged.
 pub const GUESTS_MAX: usize = 256;
+/// Questions that one call of the system sends.
+const TOGETHER_MAX: usize = 32;
 /// A full queue of the interface empties within this.
 const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
@@ -142,21 +144,27 @@ impl<'i> Course<'i> {
         for wait in WAITS {
             let count = self.hosts().len();
             let mut has_sent = false;
-            for index in 0..count {
+            let mut index = 0;
+            while index < count {
                 if !self.is_silent(index) {
+                    index += 1;
                     continue;
                 }
-                pace.turn().await;
-                let Some(frame) = self.question(index) else {
-                    continue;
-                };
-                let mut sent = socket.send(&frame).await;
-                if matches!(&sent, Err(e) if e.raw_os_error() == Some(libc::ENOBUFS)) {
-                    sleep(QUEUE_PAUSE).await;
-                    sent = socket.send(&frame).await;
+                let turns = pace.turns(TOGETHER_MAX).await;
+                let questions = (index..count).filter_map(|i| Some((i, self.question(i)?)));
+                let (asked, frames): (Vec<usize>, Vec<_>) = questions.take(turns).unzip();
+                let mut unsent = frames.as_slice();
+                while !unsent.is_empty() {
+                    let mut sent = socket.send_all(unsent).await;
+                    if matches!(&sent, Err(e) if e.raw_os_error() == Some(libc::ENOBUFS)) {
+                        sleep(QUEUE_PAUSE).await;
+                        sent = socket.send_all(unsent).await;
+                    }
+                    let sent = sent?.max(1);
+                    unsent = unsent.get(sent..).unwrap_or_default();
                 }
-                sent?;
-                has_sent = true;
+                has_sent |= !asked.is_empty();
+                index = asked.last().map_or(count, |last| last + 1);
             }
             if has_sent {
                 sleep(wait).await;

@@ -25,6 +25,21 @@ impl Pace {
         }
     }
 
+    /// Waits until the next one may go, and takes the turns of all that may go with it, `count_max` at most.
+    pub async fn turns(&self, count_max: usize) -> usize {
+        self.turn().await;
+        let until = Instant::now() + TICK;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = 1;
+        while count < count_max
+            && let Some(due) = next.as_mut().filter(|due| **due < until)
+        {
+            *due += self.gap;
+            count += 1;
+        }
+        count
+    }
+
     /// Waits until the next one may go. Those who wait are served in turn.
     pub async fn turn(&self) {
         let now = Instant::now();
@@ -84,6 +99,21 @@ mod tests {
             }
             let took = start.elapsed().as_secs_f64();
             assert!((1.99..2.01).contains(&took), "{rate} per second: {took} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn together_they_are_no_faster() {
+        for rate in [1, 50, 2_000, 20_000] {
+            let pace = Pace::per_second(rate);
+            let (start, mut sent) = (Instant::now(), 0);
+            while sent <= rate as usize * 2 {
+                let count = pace.turns(32).await;
+                assert!((1..=32).contains(&count));
+                sent += count;
+            }
+            let took = start.elapsed().as_secs_f64();
+            assert!((1.98..2.02).contains(&took), "{rate} per second: {took} s");
         }
     }
 

@@ -1,9 +1,11 @@
 //! Packet sockets (packet(7)): whole Ethernet frames of one interface, needs CAP_NET_RAW. They see what
 //! the IP layer would throw away, and ask for neighbours without an entry in the kernel's table.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -52,6 +54,32 @@ impl PacketSocket {
             .async_io(Interest::WRITABLE, |socket| socket.send(frame))
             .await?;
         Ok(())
+    }
+
+    /// Sends whole frames with one call; how many went.
+    ///
+    /// # Errors
+    /// None went: the interface is down, or its queue is full (`ENOBUFS`).
+    pub async fn send_all<F: AsRef<[u8]>>(&self, frames: &[F]) -> io::Result<usize> {
+        let slices: Vec<[IoSlice<'_>; 1]> = frames
+            .iter()
+            .map(|frame| [IoSlice::new(frame.as_ref())])
+            .collect();
+        let addresses: Vec<Option<()>> = vec![None; slices.len()];
+        self.socket
+            .async_io(Interest::WRITABLE, |socket| {
+                let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
+                let sent = sendmmsg(
+                    socket.as_raw_fd(),
+                    &mut headers,
+                    &slices,
+                    &addresses,
+                    [],
+                    MsgFlags::empty(),
+                )?;
+                Ok(sent.count())
+            })
+            .await
     }
 
     /// The next frame; its length. A longer one is cut to the buffer.

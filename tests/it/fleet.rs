@@ -63,7 +63,7 @@ impl Gateway {
     fn want(&self, broker: &Broker, document: &Value) {
         broker.publish(
             &format!("{}/desired", self.root),
-            &document.to_string(),
+            document.to_string(),
             true,
         );
     }
@@ -404,7 +404,7 @@ fn a_command_to_all_is_answered_by_those_that_are_meant() {
             body["expires_at"] = json!(at);
         }
         let topic = format!("ohmvision/all/cmd/config_get/{id}");
-        broker.publish(&topic, &body.to_string(), false);
+        broker.publish(&topic, body.to_string(), false);
     };
     let answer = |root: &str, id: &str| -> Value {
         let topic = format!("{root}/cmd/config_get/{id}");

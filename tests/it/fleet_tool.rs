@@ -300,7 +300,7 @@ fn twenty_gateways_are_seen_and_changed_from_files() {
     let ghost =
         json!({"name": "g\u{1b}host", "sealing_key": "AAAA", "capabilities": ["config_get"]});
     broker.publish("ohmvision/gw-ghost/status", "online", true);
-    broker.publish("ohmvision/gw-ghost/info", &ghost.to_string(), true);
+    broker.publish("ohmvision/gw-ghost/info", ghost.to_string(), true);
     let (url, mut ask) = (broker.url(), Command::new(PROGRAM));
     ask.args([
         "fleet",

@@ -325,7 +325,7 @@ fn commands_are_carried_out_once_and_refused_in_words() {
     assert!(declared.contains("\"of\":\"camera\""), "{declared}");
 
     let ask = |topic: &str, body: Value| {
-        broker.publish(topic, &body.to_string(), true);
+        broker.publish(topic, body.to_string(), true);
         listener.wait(topic, 20, is_over)
     };
     let topic = format!("{cam}/cmd/check_now/a1");
@@ -410,7 +410,7 @@ fn commands_are_carried_out_once_and_refused_in_words() {
     // To all gateways: not kept by the broker, with an end.
     let all = "ohmvision/all/cmd/export/f1";
     let body = json!({"status": "init", "expires_at": "2199-01-01T00:00:00Z", "params": {"format": "csv"}, "selector": {"labels": {}}});
-    broker.publish(all, &body.to_string(), false);
+    broker.publish(all, body.to_string(), false);
     let answer = listener.wait(&format!("{root}/cmd/export/f1"), 10, is_over);
     assert!(answer.contains("Gate"), "{answer}");
 
@@ -671,7 +671,7 @@ fn a_hostile_broker_is_told_about_and_survived() {
     listener.wait(&status, 10, |b| b == "online");
     broker.publish(
         &format!("ohmvision/{gw}/cmd/scan/huge"),
-        &"x".repeat(300_000),
+        "x".repeat(300_000),
         true,
     );
     wait_for("commands are switched off", Duration::from_secs(20), || {
@@ -703,4 +703,111 @@ fn a_hostile_broker_is_told_about_and_survived() {
     );
     drop(other);
     listener.wait(&status, 20, |b| b == "online");
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % below
+    }
+
+    /// Bytes of no meaning, or a good body with one byte changed, cut short, nested or repeated.
+    fn body(&mut self, good: &str) -> Vec<u8> {
+        let mut body = good.as_bytes().to_vec();
+        match self.roll(5) {
+            0 => body = (0..self.roll(2000)).map(|_| self.roll(256) as u8).collect(),
+            1 => {
+                let at = self.roll(body.len());
+                body[at] = self.roll(256) as u8;
+            }
+            2 => body.truncate(self.roll(good.len())),
+            3 => {
+                body = ["[", "{\"a\":"][self.roll(2)]
+                    .repeat(1 + self.roll(20_000))
+                    .into_bytes()
+            }
+            _ => {
+                body = format!(
+                    "{{\"x\":\"{}\",{}",
+                    "y".repeat(self.roll(200_000)),
+                    &good[1..]
+                )
+                .into_bytes()
+            }
+        }
+        body
+    }
+}
+
+/// Whatever comes on a topic that is listened to, it is survived: nothing is carried out, nothing waits, nothing grows.
+#[test]
+fn any_bytes_on_any_topic_are_survived() {
+    if is_skipped("mosquitto") {
+        return;
+    }
+    let broker = Broker::start();
+    // Nothing else: the listener reads text.
+    let listener = broker.listen(&[
+        "ohmvision/+/status",
+        "ohmvision/+/cam/+/state",
+        "ohmvision/+/cam/+/cmd/check_now/last",
+    ]);
+    let allowed = "allowed_commands = [\"scan\", \"check_now\", \"camera_add\", \"camera_update\", \"config_patch\", \"monitoring\"]";
+    let daemon = Daemon::start(None, &config(&broker.url(), allowed));
+    let gw = gateway(&listener);
+    let (_, uid) = add(&daemon, "Gate", "rtsp://127.0.0.1:1/live");
+    let root = format!("ohmvision/{gw}");
+    listener.wait(&format!("{root}/cam/{uid}/state"), 20, |_| true);
+    let command = r#"{"status":"init","requested_by":"noc","expires_at":"2020-01-31T00:00:00Z","params":{"a":[1,null,"b"]}}"#;
+    let desired = r#"{"revision":3,"cameras":[{"name":"Gate","password":{"sealed":"AAAA"}}],"settings":{"mqtt":{"url":1}}}"#;
+    let topics = [
+        (format!("{root}/cmd/scan/a"), command),
+        (format!("{root}/cmd/camera_add/b"), command),
+        (format!("{root}/cmd/\u{e9}\u{1f980}/c"), command),
+        (format!("{root}/cam/{uid}/cmd/camera_update/d"), command),
+        (format!("{root}/cam/nobody/cmd/check_now/e"), command),
+        (format!("{root}/cam/{uid}/set/monitoring"), "{OFF}"),
+        (format!("{root}/set/scan"), "{PRESS}"),
+        (format!("{root}/desired"), desired),
+        ("ohmvision/all/cmd/scan/f".to_owned(), command),
+        ("homeassistant/status".to_owned(), "{online}"),
+    ];
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut send = |times: usize| {
+        for n in 0..times {
+            let (topic, good) = &topics[n % topics.len()];
+            let body = dice.body(good);
+            broker.publish(topic, body, dice.roll(4) == 0);
+        }
+    };
+    send(100);
+    let before_kb = daemon.peak_rss_kb();
+    send(300);
+    let began = std::time::Instant::now();
+    daemon.get("/healthz").expect(200);
+    // A good command is answered behind them all.
+    broker.publish(
+        &format!("{root}/cam/{uid}/cmd/check_now/last"),
+        r#"{"status":"init"}"#,
+        true,
+    );
+    listener.wait(&format!("{root}/cam/{uid}/cmd/check_now/last"), 30, is_over);
+    assert!(
+        began.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        began.elapsed()
+    );
+    let grown_kb = daemon.peak_rss_kb() - before_kb;
+    assert!(grown_kb < 2048, "grew by {grown_kb} kB");
+    let cameras = daemon.get("/api/cameras").expect(200);
+    assert_eq!(cameras["items"].as_array().unwrap().len(), 1);
+    assert_eq!(cameras["items"][0]["name"], "Gate");
+    let log = daemon.log();
+    assert!(!log.contains("panic") && !log.contains("ERROR"), "{log}");
+    assert!(log.lines().count() < 600, "{} lines", log.lines().count());
 }

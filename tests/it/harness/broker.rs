@@ -157,7 +157,8 @@ impl Broker {
         Impostor(command.stdout(Stdio::null()).spawn().unwrap())
     }
 
-    pub fn publish(&self, topic: &str, body: &str, retain: bool) {
+    pub fn publish(&self, topic: &str, body: impl AsRef<[u8]>, retain: bool) {
+        let body = body.as_ref();
         let mut command = self.client("mosquitto_pub");
         command.args(["-V", "5", "-q", "1", "-t", topic]);
         // An empty message can only be named, a long one only be piped.
@@ -166,12 +167,7 @@ impl Broker {
             command.arg("-r");
         }
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(body.as_bytes())
-            .unwrap();
+        child.stdin.take().unwrap().write_all(body).unwrap();
         assert!(child.wait().unwrap().success(), "{topic}");
     }
 
