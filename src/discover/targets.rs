@@ -28,12 +28,12 @@ impl Targets {
     /// A network that two interfaces share is asked for on both.
     pub fn of(networks: &[Network], interfaces: &[Interface]) -> Self {
         let mut targets = Self::default();
-        targets
-            .links
-            .extend(interfaces.iter().map(|interface| Link {
-                interface: interface.clone(),
-                asks: Vec::new(),
-            }));
+        // A link without hardware addresses has nobody to ask by ARP.
+        let wired = interfaces.iter().filter(|i| i.hardware().is_some());
+        targets.links.extend(wired.map(|interface| Link {
+            interface: interface.clone(),
+            asks: Vec::new(),
+        }));
         let mut known = BTreeSet::new();
         for network in networks {
             let mut routed = Vec::new();
@@ -61,9 +61,7 @@ impl Targets {
     fn note(&mut self, target: Ipv4Addr) -> bool {
         let mut is_on_link = false;
         for link in &mut self.links {
-            if link.interface.hardware().is_some()
-                && let Some(source) = link.interface.source_for(target)
-            {
+            if let Some(source) = link.interface.source_for(target) {
                 link.asks.push(Ask { target, source });
                 is_on_link = true;
             }
