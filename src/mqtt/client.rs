@@ -293,6 +293,14 @@ impl Client {
 }
 
 impl Link {
+    /// What happened already and needs no wait: acknowledgements come many at a time.
+    pub fn waiting(&mut self) -> Option<Happening> {
+        match self {
+            Self::V5(link) => link.state.events.pop_front().map(read5),
+            Self::V4(link) => link.state.events.pop_front().map(read4),
+        }
+    }
+
     /// Waits for what happens next. Takes and gives back the link, so that the wait can be kept while
     /// other things happen: dropping it half way would lose messages.
     pub async fn next(mut self, client_id: String) -> (Self, Result<Happening, LinkError>) {

@@ -147,12 +147,15 @@ impl Session<'_> {
                 }
             };
             tokio::select! {
-                (link, happened) = &mut *next => {
-                    *next = wait_for(link, &parts.gateway);
+                (mut link, happened) = &mut *next => {
                     match happened {
                         Ok(happening) => self.happened(happening),
                         Err(error) => return End::Failed(error.into()),
                     }
+                    while let Some(happening) = link.waiting() {
+                        self.happened(happening);
+                    }
+                    *next = wait_for(link, &parts.gateway);
                 }
                 () = parts.site.news() => {
                     if parts.site.take_has_events() {
