@@ -44,8 +44,6 @@ pub async fn identify(
     }
     if plan.identify {
         Box::pin(describe(detector, &mut seen, &host, deadline)).await;
-    }
-    if plan.identify {
         let mut identity = Identity::new(None);
         note_heard(&mut identity, &detector.catalogue, &seen);
         let read = async {

@@ -18,6 +18,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "process.rs"]
+mod process;
+
+use process::{cpu_s, field, wait_for};
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let program = args
@@ -86,18 +91,6 @@ fn main() {
     stop(&mut daemon);
 }
 
-/// Tries for two minutes.
-fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        if let Some(found) = what() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "the daemon does not get there");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
     let Ok(mut stream) = TcpStream::connect(address) else {
         return (0, String::new());
@@ -124,26 +117,6 @@ fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u1
             .split_once("\r\n\r\n")
             .map_or(String::new(), |(_, body)| body.to_owned()),
     )
-}
-
-fn field(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|l| l.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Time on a processor, all threads together, s (nanoseconds in the first field of schedstat).
-fn cpu_s(pid: u32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .unwrap()
-        .flatten();
-    let of = |task: std::fs::DirEntry| -> f64 {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        text.split_whitespace()
-            .next()
-            .and_then(|ns| ns.parse().ok())
-            .unwrap_or(0.0)
-    };
-    tasks.map(of).sum::<f64>() / 1e9
 }
 
 fn stop(daemon: &mut Child) {

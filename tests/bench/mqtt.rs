@@ -25,6 +25,11 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 
+#[path = "process.rs"]
+mod process;
+
+use process::{cpu_s, field, wait_for};
+
 /// Goals of the project, ours by the bare loop's.
 const WALL_MAX: f64 = 1.5;
 const CPU_MAX: f64 = 2.0;
@@ -326,34 +331,7 @@ impl Drop for Daemon {
     }
 }
 
-fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = what() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it does not get there");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Time on a processor, all threads together, s.
-fn cpu_s(pid: u32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .unwrap()
-        .flatten();
-    let of = |task: std::fs::DirEntry| -> f64 {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        text.split_whitespace()
-            .next()
-            .and_then(|ns| ns.parse().ok())
-            .unwrap_or(0.0)
-    };
-    tasks.map(of).sum::<f64>() / 1e9
-}
-
 fn rss_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    field(&status, "VmRSS:")
 }
