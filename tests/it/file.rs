@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::harness::seen::{assert_agrees, ffprobe, probe};
 use crate::harness::{Daemon, is_skipped};
-use crate::hls::{agrees, probe};
 
 /// Six seconds of 320x240 at 12 frames a second.
 fn record(folder: &Path, name: &str, options: &[&str]) -> String {
@@ -55,10 +55,12 @@ fn every_container_agrees_with_ffprobe() {
         ("j.ts", h265),
     ] {
         let path = record(folder.path(), name, options);
-        agrees(&probe(&format!("file:{path}"), &[]), &path);
+        let report = probe(&format!("file:{path}"));
+        assert_eq!(report["evidence"], "key_frame", "{report}");
+        assert_agrees(&report, &ffprobe(Command::new("ffprobe"), &path));
     }
     let path = record(folder.path(), "k.jpg", &["-frames:v", "1"]);
-    let report = probe(&format!("file://{path}"), &[]);
+    let report = probe(&format!("file://{path}"));
     assert_eq!(report["evidence"], "picture", "{report}");
     assert_eq!(report["resolution"], "320x240", "{report}");
 }

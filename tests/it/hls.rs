@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::daemon::PROGRAM;
-use crate::harness::{is_skipped, wait_for};
+use crate::harness::seen::{assert_agrees, ffprobe, probe};
+use crate::harness::{certificate, is_skipped, wait_for};
 
 /// A process that ends with the test.
 struct Peer(Child);
@@ -38,6 +38,7 @@ impl Drop for Peer {
 struct Server {
     _nginx: Peer,
     port: u16,
+    tls_port: u16,
     dir: tempfile::TempDir,
 }
 
@@ -46,7 +47,8 @@ impl Server {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().display();
-        let port = free_port();
+        let (port, tls_port) = (free_port(), free_port());
+        certificate(dir.path());
         std::fs::write(dir.path().join("users"), "admin:{PLAIN}s3cret\n").unwrap();
         let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {at}/tmp;\n"))
@@ -55,7 +57,8 @@ impl Server {
             "daemon off; master_process off; pid {at}/pid; error_log {at}/log; user root;
              events {{ worker_connections 64; }}
              http {{ access_log off; {paths}
-               server {{ listen 127.0.0.1:{port}; root {at};
+               server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl; root {at};
+                 ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
                  location /login/ {{ alias {at}/; auth_basic cam; auth_basic_user_file {at}/users; }} }} }}"
         );
         std::fs::write(dir.path().join("conf"), config).unwrap();
@@ -67,6 +70,7 @@ impl Server {
         Self {
             _nginx: nginx,
             port,
+            tls_port,
             dir,
         }
     }
@@ -96,6 +100,10 @@ impl Server {
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.port)
     }
+
+    fn tls_url(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}/{path}", self.tls_port)
+    }
 }
 
 fn free_port() -> u16 {
@@ -116,62 +124,10 @@ const H265: [&str; 9] = [
     "-an",
 ];
 
-/// What `ohmvision probe --frames` tells.
-pub fn probe(url: &str, more: &[&str]) -> Value {
-    let output = Command::new(PROGRAM)
-        .args(["probe", url, "--frames", "--json"])
-        .args(more)
-        .output()
-        .unwrap();
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
-/// Codec, size and rate as ffprobe sees them.
-pub fn ffprobe(input: &str) -> (String, String, f64) {
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", "v:0", "-show_entries"])
-        .args([
-            "stream=codec_name,width,height,avg_frame_rate",
-            "-of",
-            "json",
-            input,
-        ])
-        .output()
-        .unwrap();
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let stream = &told["streams"][0];
-    let codec = match stream["codec_name"].as_str().unwrap() {
-        "hevc" => "h265",
-        other => other,
-    };
-    let size = format!("{}x{}", stream["width"], stream["height"]);
-    let rate = stream["avg_frame_rate"].as_str().unwrap();
-    let (frames, seconds) = rate.split_once('/').unwrap();
-    let seconds: f64 = seconds.parse().unwrap();
-    (
-        codec.to_owned(),
-        size,
-        frames.parse::<f64>().unwrap() / seconds,
-    )
-}
-
 /// The probe says what ffprobe says of the same stream.
-pub fn agrees(report: &Value, input: &str) {
-    assert_eq!(report["success"], true, "{report}");
+fn assert_proven(report: &Value, input: &str) {
     assert_eq!(report["evidence"], "key_frame", "{report}");
-    let (codec, size, fps) = ffprobe(input);
-    assert_eq!(report["codec"], codec.as_str(), "{report}");
-    assert_eq!(report["resolution"], size.as_str(), "{report}");
-    let ours = report["fps"].as_f64().unwrap();
-    // A rate of 0/0 is one that ffprobe does not know.
-    if fps.is_finite() && fps > 0.0 {
-        let difference = (ours - fps).abs();
-        assert!(
-            difference <= 0.5 || difference <= fps / 10.0,
-            "{ours}, not {fps}"
-        );
-    }
+    assert_agrees(report, &ffprobe(Command::new("ffprobe"), input));
 }
 
 #[test]
@@ -183,25 +139,32 @@ fn live_streams_agree_with_ffprobe() {
     let fragments = ["-hls_segment_type", "fmp4", "-master_pl_name", "main.m3u8"];
     let _ts = server.stream("ts", &H264, &["-hls_flags", "delete_segments"]);
     let _fmp4 = server.stream("fmp4", &H265, &fragments);
-    for (path, more) in [
-        ("ts/cam.m3u8", &[][..]),
-        ("login/ts/cam.m3u8", &[]),
-        ("fmp4/cam.m3u8", &[]),
-        ("fmp4/main.m3u8", &[]),
+    let with = |password: &str, url: String| url.replace("//", &format!("//admin:{password}@"));
+    for url in [
+        server.url("ts/cam.m3u8"),
+        with("s3cret", server.url("login/ts/cam.m3u8")),
+        server.url("fmp4/cam.m3u8"),
+        server.url("fmp4/main.m3u8"),
     ] {
-        let url = match path.starts_with("login") {
-            true => server.url(path).replace("//", "//admin:s3cret@"),
-            false => server.url(path),
-        };
-        let report = probe(&url, more);
+        let report = probe(&url);
         assert_eq!(report["connection_type"], "hls");
-        agrees(&report, &url);
+        assert_eq!(report["transport"], "http");
+        assert_proven(&report, &url);
     }
-    let wrong = server
-        .url("login/ts/cam.m3u8")
-        .replace("//", "//admin:wrong@");
-    assert_eq!(probe(&wrong, &[])["error"]["code"], "auth_failed");
-    let missing = probe(&server.url("ts/other.m3u8"), &[]);
+    let tls = with("s3cret", server.tls_url("login/ts/cam.m3u8"));
+    let report = probe(&tls);
+    assert_eq!(report["connection_type"], "hls");
+    assert_eq!(report["transport"], "https");
+    assert_eq!(report["certificate"]["subject"], "camera", "{report}");
+    assert_proven(&report, &tls);
+    for url in [
+        server.url("login/ts/cam.m3u8"),
+        server.tls_url("login/ts/cam.m3u8"),
+    ] {
+        let wrong = probe(&with("wrong", url));
+        assert_eq!(wrong["error"]["code"], "auth_failed", "{wrong}");
+    }
+    let missing = probe(&server.url("ts/other.m3u8"));
     assert_eq!(missing["error"]["code"], "not_found");
 }
 
@@ -213,11 +176,11 @@ fn an_encoder_that_died_leaves_a_stream_that_stands_still() {
     let server = Server::start();
     let mut encoder = server.stream("ts", &H264, &["-hls_flags", "delete_segments"]);
     encoder.stop();
-    let report = probe(&server.url("ts/cam.m3u8"), &[]);
+    let report = probe(&server.url("ts/cam.m3u8"));
     assert_eq!(report["error"]["code"], "no_frame", "{report}");
     assert_eq!(report["error"]["stage"], "sample", "{report}");
     cut_last_segment(&server.dir.path().join("ts"));
-    let report = probe(&server.url("ts/cam.m3u8"), &[]);
+    let report = probe(&server.url("ts/cam.m3u8"));
     assert_eq!(report["success"], false, "{report}");
 }
 

@@ -16,6 +16,7 @@ mod file;
 mod fleet;
 mod fleet_tool;
 mod follow;
+mod forms;
 mod health;
 mod hls;
 mod kill;

@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::harness::daemon::PROGRAM;
-use super::harness::{Daemon, is_skipped, wait_for};
+use super::harness::seen::{assert_agrees, ffprobe, probe};
+use super::harness::{Daemon, certificate, is_skipped, wait_for};
 
 /// What the publisher sends.
 const SIZE: (u64, u64) = (1280, 720);
@@ -46,12 +46,6 @@ fn free_port(address: &str) -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn run(program: &str, args: &[&str]) {
-    let out = Command::new(program).args(args).output().unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{program}: {said}");
-}
-
 fn listens(address: &str, port: u16) {
     wait_for("the server listens", Duration::from_secs(20), || {
         std::net::TcpStream::connect((address, port)).ok()
@@ -69,12 +63,7 @@ impl Nginx {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap().to_owned();
         let (rtmps_port, http_port) = (free_port(&address), free_port(&address));
-        let (key, certificate) = (format!("{path}/key.pem"), format!("{path}/cert.pem"));
-        #[rustfmt::skip]
-        run("openssl", &[
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "30", "-subj", "/CN=camera", "-keyout", &key, "-out", &certificate,
-        ]);
+        certificate(dir.path());
         std::fs::write(dir.path().join("users"), "admin:{PLAIN}r1ght\n").unwrap();
         let config = format!(
             "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
@@ -89,7 +78,7 @@ impl Nginx {
             }} }}
             stream {{ server {{
                 listen {address}:{rtmps_port} ssl; proxy_pass {address}:1935;
-                ssl_certificate {certificate}; ssl_certificate_key {key};
+                ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;
             }} }}
             http {{
                 access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
@@ -160,41 +149,6 @@ fn ffmpeg(to: &str, input: &[&str], output: &[&str]) -> Running {
     Running(child)
 }
 
-/// `ohmvision probe URL --frames`.
-fn probe(url: &str) -> Value {
-    probe_as(url, &[], "")
-}
-
-fn probe_as(url: &str, args: &[&str], password: &str) -> Value {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(["probe", url, "--frames", "--json"])
-        .args(args);
-    if !password.is_empty() {
-        command.env("OHMVISION_PASSWORD", password);
-    }
-    let out = command.output().unwrap();
-    let said = String::from_utf8_lossy(&out.stdout);
-    serde_json::from_str(&said).unwrap_or_else(|e| panic!("{url}: {e}: {said}"))
-}
-
-/// Codec and size as ffprobe sees them.
-fn ffprobe(url: &str) -> (String, String) {
-    #[rustfmt::skip]
-    let out = Command::new("ffprobe")
-        .args([
-            "-v", "error", "-select_streams", "v:0", "-show_entries",
-            "stream=codec_name,width,height", "-of", "json", url,
-        ])
-        .output()
-        .unwrap();
-    let seen: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
-    let stream = &seen["streams"][0];
-    let codec = stream["codec_name"].as_str().unwrap_or_default();
-    let size = format!("{}x{}", stream["width"], stream["height"]);
-    (codec.to_owned(), size)
-}
-
 fn assert_proven(report: &Value) {
     assert_eq!(report["success"], true, "{report}");
     assert_eq!(report["connection_type"], "rtmp", "{report}");
@@ -223,11 +177,7 @@ fn rtmp_and_rtmps_show_what_ffprobe_sees() {
     assert_proven(&report);
     assert_eq!(report["transport"], "tcp");
     if !is_skipped("ffprobe") {
-        let (codec, size) = ffprobe(&url);
-        assert_eq!(
-            (json!(codec), json!(size)),
-            (report["codec"].clone(), report["resolution"].clone())
-        );
+        assert_agrees(&report, &ffprobe(Command::new("ffprobe"), &url));
     }
     let tls = format!("rtmps://{}:{}/live/cam1", nginx.address, nginx.rtmps_port);
     let report = probe(&tls);
@@ -281,9 +231,9 @@ fn flv_over_http_live_and_behind_a_login() {
     assert_proven(&open);
     assert_eq!(failed(&probe(&url("none.flv"))).0, "not_found");
     assert_eq!(failed(&probe(&locked)).0, "auth_required");
-    let user = ["-u", "admin"];
-    assert_eq!(failed(&probe_as(&locked, &user, "wr0ng")).0, "auth_failed");
-    assert_proven(&probe_as(&locked, &user, "r1ght"));
+    let with = |login: &str| probe(&locked.replace("//", &format!("//{login}@")));
+    assert_eq!(failed(&with("admin:wr0ng")).0, "auth_failed");
+    assert_proven(&with("admin:r1ght"));
 }
 
 fn write_file(path: &Path) {

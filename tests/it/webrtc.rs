@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::harness::daemon::PROGRAM;
-use super::harness::{Daemon, is_skipped};
+use super::harness::{Daemon, certificate, is_skipped};
 
 const PACKAGES: [&str; 2] = ["aiortc==1.16.0", "aiohttp==3.14.5"];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,16 +46,22 @@ fn python() -> &'static PathBuf {
 /// The WHEP server, and what it tells.
 struct Peer {
     child: Child,
+    scheme: &'static str,
     port: u16,
     lines: Receiver<String>,
 }
 
 impl Peer {
     fn start(token: Option<&str>) -> Self {
+        let args: Vec<&str> = token.into_iter().collect();
+        Self::start_as("whep+http", &args)
+    }
+
+    fn start_as(scheme: &'static str, args: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/whep_peer.py");
         let mut child = Command::new(python())
             .arg(script)
-            .args(token)
+            .args(args)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -70,11 +76,16 @@ impl Peer {
         });
         let first = lines.recv_timeout(PATIENCE).unwrap();
         let port = first.strip_prefix("port ").unwrap().parse().unwrap();
-        Self { child, port, lines }
+        Self {
+            child,
+            scheme,
+            port,
+            lines,
+        }
     }
 
     fn url(&self, name: &str) -> String {
-        format!("whep+http://127.0.0.1:{}/{name}", self.port)
+        format!("{}://127.0.0.1:{}/{name}", self.scheme, self.port)
     }
 
     /// Waits until the server says so.
@@ -165,6 +176,26 @@ fn faults_of_a_real_server() {
     peer.await_line("deleted");
     assert_eq!(failed("h264", &login, token), is("none", "none"));
     peer.await_line("deleted");
+}
+
+#[test]
+fn signalling_inside_tls() {
+    if is_skipped("aiortc") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path());
+    let path = folder.path().to_str().unwrap();
+    let peer = Peer::start_as("whep+https", &["t0ken-canary", path]);
+    let login = ["--username", "token", "--frames"];
+    let seen = probe(&peer.url("h264"), &login, Some("t0ken-canary"));
+    assert_eq!(seen["success"], true, "{seen}");
+    assert_eq!(seen["evidence"], "key_frame", "{seen}");
+    assert_eq!(seen["certificate"]["subject"], "camera", "{seen}");
+    peer.await_line("deleted");
+    let wrong = probe(&peer.url("h264"), &login, Some("wrong-canary"));
+    assert_eq!(wrong["error"]["code"], "auth_failed", "{wrong}");
+    assert!(!wrong["error"].to_string().contains("canary"), "{wrong}");
 }
 
 #[test]

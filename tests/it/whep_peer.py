@@ -1,11 +1,13 @@
 """A WHEP server on aiortc: its ICE, DTLS, SRTP and encoders, signalling by hand. Loopback only.
 
-usage: whep_peer.py [token]. With a token, AES in counter mode is its only SRTP. Prints `port N`, then one line for each thing that happens.
+usage: whep_peer.py [token [folder]]. With a token, AES in counter mode is its only SRTP; with a
+folder, HTTPS with its cert.pem and key.pem. Prints `port N`, then one line for each thing that happens.
 POST /h264, /vp8, /silent (a session without pictures); DELETE what Location names.
 """
 
 import asyncio
 import fractions
+import ssl
 import sys
 import uuid
 
@@ -99,7 +101,11 @@ async def main():
     app.router.add_delete("/session/{session}", delete)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    context = None
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{sys.argv[2]}/cert.pem", f"{sys.argv[2]}/key.pem")
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     say("port", runner.addresses[0][1])
     await asyncio.Event().wait()

@@ -4,9 +4,12 @@
 pub mod broker;
 pub mod daemon;
 pub mod fake;
+pub mod seen;
 pub mod site;
 pub mod web;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use daemon::Daemon;
@@ -24,6 +27,21 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
+}
+
+/// A self-signed certificate of `CN=camera` and its key in this folder: `cert.pem`, `key.pem`.
+pub fn certificate(folder: &Path) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    #[rustfmt::skip]
+    let out = Command::new("openssl").args([
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+        "-subj", "/CN=camera", "-keyout", &path("key.pem"), "-out", &path("cert.pem"),
+    ]).output().unwrap();
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 /// A missing peer fails a test, unless it is named in `OHMVISION_SKIP`.

@@ -155,11 +155,27 @@ impl Site {
 
     /// Moves the calling thread into the gateway's namespace for good: sockets that it opens are there.
     pub fn enter(&self) {
-        let namespace = File::open(format!("/run/netns/{}", self.gateway())).unwrap();
-        // SAFETY: a system call on a descriptor that is open; it changes this thread alone.
-        let moved = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-        assert_eq!(moved, 0, "setns: {}", std::io::Error::last_os_error());
+        enter(&self.gateway());
     }
+
+    /// What a thread in a device's namespace comes to: sockets that it opens stay there.
+    pub fn inside<T: Send>(&self, device: &str, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = format!("{}-{device}", self.prefix);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                enter(&namespace);
+                work()
+            });
+            thread.join().unwrap()
+        })
+    }
+}
+
+fn enter(namespace: &str) {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    // SAFETY: a system call on a descriptor that is open; it changes this thread alone.
+    let moved = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    assert_eq!(moved, 0, "setns: {}", std::io::Error::last_os_error());
 }
 
 /// Cameras that answer searches; they end with this.

@@ -1,5 +1,5 @@
-//! Web services of cameras and recorders, on loopback, as the makers' documents describe them. They want
-//! `admin` / `s3cret` by digest.
+//! Web services of cameras and recorders, as the makers' documents describe them. They want `admin` / `s3cret`
+//! by digest.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,8 +27,17 @@ pub struct Web {
 }
 
 impl Web {
+    /// On loopback.
     pub fn start(script: impl Fn(&Asked) -> Page + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(listener, "s3cret", script)
+    }
+
+    pub fn start_at(
+        listener: TcpListener,
+        password: &'static str,
+        script: impl Fn(&Asked) -> Page + Send + Sync + 'static,
+    ) -> Self {
         let web = Self {
             address: listener.local_addr().unwrap(),
             asked: Arc::default(),
@@ -37,7 +46,7 @@ impl Web {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (asked, script) = (asked.clone(), script.clone());
-                std::thread::spawn(move || talk(stream, &asked, &script));
+                std::thread::spawn(move || talk(stream, password, &asked, &script));
             }
         });
         web
@@ -55,7 +64,12 @@ impl Web {
 }
 
 /// `None` at the end of the connection.
-fn talk(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, script: &Script) -> Option<()> {
+fn talk(
+    mut stream: TcpStream,
+    password: &str,
+    asked: &Mutex<Vec<Asked>>,
+    script: &Script,
+) -> Option<()> {
     loop {
         let mut head = Vec::new();
         let mut byte = [0];
@@ -77,7 +91,7 @@ fn talk(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, script: &Script) -> Op
             path: line.next()?.to_owned(),
             body: String::from_utf8(body).ok()?,
         };
-        let answer = match is_right(&head, &one) {
+        let answer = match is_right(&head, password, &one) {
             false => "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"cam\", nonce=\"n1\"\r\nContent-Length: 0\r\n\r\n".as_bytes().to_vec(),
             true => {
                 asked.lock().unwrap().push(one.clone());
@@ -95,12 +109,12 @@ fn talk(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, script: &Script) -> Op
 }
 
 /// RFC 2069.
-fn is_right(head: &str, asked: &Asked) -> bool {
+fn is_right(head: &str, password: &str, asked: &Asked) -> bool {
     let hex = |text: String| -> String {
         let digest = Md5::digest(text.as_bytes());
         digest.iter().map(|b| format!("{b:02x}")).collect()
     };
-    let ha1 = hex("admin:cam:s3cret".to_owned());
+    let ha1 = hex(format!("admin:cam:{password}"));
     let ha2 = hex(format!("{}:{}", asked.method, asked.path));
     head.contains(&format!("response=\"{}\"", hex(format!("{ha1}:n1:{ha2}"))))
 }
