@@ -25,6 +25,7 @@ mod mqtt;
 mod mqtt_tls;
 mod nvr;
 mod ptz;
+mod pullpoint;
 mod routed;
 mod rtmp;
 mod scan;

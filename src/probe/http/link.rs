@@ -306,24 +306,32 @@ impl Answer {
             is_finite: incoming.size_hint().exact().is_some(),
             incoming,
             has_length,
+            is_cut: false,
             bytes_left: bytes_max,
         }
     }
 
-    /// The whole body of at most `bytes_max` bytes, and the connection for the next request.
+    /// All of a body of at most `bytes_max` bytes. Devices that announce more than they send are met: what came
+    /// is the body, and the reader decides.
     pub(in crate::probe) async fn into_whole(
         self,
         bytes_max: usize,
         log: &Transcript,
         until: Instant,
-    ) -> Result<(Vec<u8>, Link), ProbeError> {
+    ) -> Result<Whole, ProbeError> {
         let authority = self.link.authority.clone();
         let mut body = self.into_bounded_body(bytes_max);
-        let mut whole = Vec::new();
+        let mut bytes = Vec::new();
         loop {
             match body.chunk(log, until).await? {
-                Chunk::Data(data) => whole.extend_from_slice(&data),
-                Chunk::End { .. } => return Ok((whole, body.link)),
+                Chunk::Data(data) => bytes.extend_from_slice(&data),
+                Chunk::End { .. } => {
+                    return Ok(Whole {
+                        bytes,
+                        link: body.link,
+                        is_cut: body.is_cut,
+                    });
+                }
                 Chunk::Deadline => {
                     let text = format!("{authority} did not finish its answer in time");
                     return Err(log.error(ErrorCode::Timeout, text));
@@ -347,11 +355,21 @@ impl Answer {
     }
 }
 
+/// A body that was read to its end.
+pub(in crate::probe) struct Whole {
+    pub bytes: Vec<u8>,
+    /// For the next request.
+    pub link: Link,
+    /// The device closed the connection before the end that it had announced.
+    pub is_cut: bool,
+}
+
 /// A body as it comes in, within a budget of bytes.
 pub(in crate::probe) struct Body {
     link: Link,
     incoming: Incoming,
     has_length: bool,
+    is_cut: bool,
     is_finite: bool,
     bytes_left: usize,
 }
@@ -404,6 +422,7 @@ impl Body {
                     });
                 }
                 Ok(Some(Err(e))) if is_early_end(&e) => {
+                    self.is_cut = true;
                     return Ok(Chunk::End { is_whole: false });
                 }
                 Ok(Some(Err(e))) => return Err(hyper_error(log, &e)),

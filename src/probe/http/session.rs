@@ -45,6 +45,8 @@ pub(in crate::probe) struct Session {
     link: Option<Link>,
     login: Login,
     pub(in crate::probe) certificate: Option<CertificateFacts>,
+    /// The last answer broke off.
+    was_cut: bool,
 }
 
 /// What came back, 401 included.
@@ -62,7 +64,20 @@ impl Session {
             link: None,
             login: Login::Anonymous,
             certificate: None,
+            was_cut: false,
         }
+    }
+
+    /// What an answer that could not be read means: where the device closed the connection in the middle of the
+    /// last one, that is what went wrong.
+    pub(in crate::probe) fn unreadable(&self, error: ProbeError, log: &Transcript) -> ProbeError {
+        let is_of_content = matches!(error.code, ErrorCode::NotFound | ErrorCode::Protocol);
+        if !(self.was_cut && is_of_content) {
+            return error;
+        }
+        let host = self.target.url.authority();
+        let text = format!("{host} closed the connection in the middle of its answer");
+        log.error(ErrorCode::Reset, text)
     }
 
     pub(in crate::probe) fn target(&self) -> &Target {
@@ -237,8 +252,10 @@ impl Session {
         let status = answer.status().as_u16();
         let challenges = answer.headers(WWW_AUTHENTICATE).take(CHALLENGES_MAX);
         let challenges = challenges.map(str::to_owned).collect();
-        let (body, link) = answer.into_whole(ANSWER_BYTES_MAX, log, until).await?;
-        self.link = Some(link);
+        let whole = answer.into_whole(ANSWER_BYTES_MAX, log, until).await?;
+        self.link = Some(whole.link);
+        self.was_cut = whole.is_cut;
+        let body = whole.bytes;
         Ok(Answered {
             reply: Reply { status, body },
             challenges,

@@ -34,15 +34,19 @@ pub(super) async fn channels(
         log,
         facts: RecorderFacts::default(),
     };
-    match source {
-        ChannelSource::Isapi => visit.isapi().await?,
-        ChannelSource::DahuaCgi => visit.dahua().await?,
-        _ => visit.reolink().await?,
+    let listed = match source {
+        ChannelSource::Isapi => visit.isapi().await,
+        ChannelSource::DahuaCgi => visit.dahua().await,
+        _ => visit.reolink().await,
+    };
+    let listed = match listed {
+        Ok(()) if visit.facts.channels.is_empty() => Err(visit.unknown_interface(source)),
+        listed => listed,
+    };
+    match listed {
+        Ok(()) => Ok((visit.facts, visit.session.certificate)),
+        Err(error) => Err(visit.session.unreadable(error, visit.log)),
     }
-    if visit.facts.channels.is_empty() {
-        return Err(visit.unknown_interface(source));
-    }
-    Ok((visit.facts, visit.session.certificate))
 }
 
 /// One conversation with a recorder.

@@ -291,3 +291,117 @@ async fn dvrip_lists() {
     wanted.limits.answer = std::time::Duration::from_millis(300);
     assert!(run(&wanted).await.result.is_err());
 }
+
+/// Ways in which a recorder's answer to everything behind the login goes wrong.
+fn broken(how: &'static str) -> impl Fn(&str) -> Vec<Step> + Send + Sync + 'static {
+    use crate::probe::http::tests::fake::send;
+    move |head| {
+        let wants_login = !head.contains("api.cgi") && !digest_is_right(head);
+        if wants_login {
+            return answer("401 Unauthorized", DIGEST, b"");
+        }
+        let ok = |length: &str| {
+            send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+            ))
+        };
+        match how {
+            "dies" => vec![ok("5000"), send("<a><b>[{\"cmd\""), Step::Close],
+            "stops" => vec![ok("5000"), send("<a><b>[{\"cmd\""), Step::Hang],
+            "claims" => vec![ok("18446744073709551615"), send("<a>"), Step::Close],
+            "never ends" => vec![
+                send("HTTP/1.1 200 OK\r\n\r\n"),
+                Step::Repeat(vec![b'['; 65_536], std::time::Duration::ZERO),
+            ],
+            "is deep" => answer("200 OK", "", "[".repeat(100_000).as_bytes()),
+            "is nested" => answer("200 OK", "", "<a>".repeat(20_000).as_bytes()),
+            _ => answer("200 OK", "", &[0xff, 0, 0x80]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_break_off_or_never_end() {
+    for how in [
+        "dies",
+        "stops",
+        "claims",
+        "never ends",
+        "is deep",
+        "is nested",
+        "is noise",
+    ] {
+        let device = Fake::start(broken(how)).await;
+        for api in ["isapi", "dahua_cgi", "reolink"] {
+            let mut wanted = target(&device, &format!("api={api}"), Depth::Answer);
+            wanted.cleartext_login = true;
+            wanted.limits.answer = std::time::Duration::from_millis(400);
+            let begun = std::time::Instant::now();
+            let attempt = run(&wanted).await;
+            let took = begun.elapsed();
+            let error = attempt.result.unwrap_err();
+            // Dahua's answers are lines: noise is an answer without channels.
+            let is_known = match (how, api) {
+                ("stops", _) => error.code == ErrorCode::Timeout,
+                ("dies", _) => error.code == ErrorCode::Reset,
+                ("claims", _) => matches!(error.code, ErrorCode::Reset | ErrorCode::Protocol),
+                ("never ends" | "is deep" | "is nested" | "is noise", _) => {
+                    matches!(
+                        error.code,
+                        ErrorCode::Protocol | ErrorCode::NotFound | ErrorCode::Timeout
+                    )
+                }
+                _ => false,
+            };
+            assert!(is_known, "{how}, {api}: {error:?}");
+            assert!(
+                !error.message.is_empty() && !error.message.contains("s3cret"),
+                "{error}"
+            );
+            assert!(took < wanted.limits.total, "{how}, {api}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dvrip_recorder_that_lies_about_lengths_or_dies() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let head = |length: u32| {
+        let mut out = vec![0xff, 1, 0, 0, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xe9, 3];
+        out.extend(length.to_le_bytes());
+        out
+    };
+    let whole = [&head(40)[..], b"{\"Ret\":100,"].concat();
+    for (says, codes) in [
+        (head(u32::MAX), vec![ErrorCode::NotFound]),
+        (head(0), vec![ErrorCode::Protocol]),
+        (whole, vec![ErrorCode::Reset, ErrorCode::Protocol]),
+        (
+            vec![0xff, 1, 0],
+            vec![ErrorCode::Reset, ErrorCode::Protocol],
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\n......".to_vec(),
+            vec![ErrorCode::NotFound],
+        ),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let spoken = says.clone();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut login = [0; 20];
+            stream.read_exact(&mut login).await.unwrap();
+            stream.write_all(&spoken).await.unwrap();
+            let _ = stream.shutdown().await;
+        });
+        let any = recorder(vec![]).await;
+        let mut wanted = target(&any, "", Depth::Answer);
+        wanted.url = StreamUrl::parse(&format!("nvr://{address}/?api=dvrip"))
+            .unwrap()
+            .url;
+        wanted.cleartext_login = true;
+        let error = run(&wanted).await.result.unwrap_err();
+        assert!(codes.contains(&error.code), "{says:?}: {error:?}");
+    }
+}

@@ -369,8 +369,9 @@ impl Session {
             .map(str::to_owned)
             .collect();
         let whole = answer.into_whole(soap::ANSWER_BYTES_MAX, log, until).await;
-        let (document, link) = whole?;
-        self.link = Some((service.clone(), link));
+        let whole = whole?;
+        let document = whole.bytes;
+        self.link = Some((service.clone(), whole.link));
         let body = soap::body(&document);
         self.is_soap |= matches!(body, Ok(Body::Result | Body::Fault(_)));
         sorted(status, challenges, body, document, service, log)

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use super::fake::{Asks, Behaviour, Fake, envelope};
 use crate::model::{
     AuthUse, Codec, Credentials, ErrorCode, Evidence, OnvifFacts, OnvifLogin, Stage, StreamRole,
+    StreamUrl,
 };
 use crate::probe::{Attempt, Depth, Target, run};
 
@@ -254,4 +257,55 @@ async fn extras_that_fail_cost_nothing() {
         Evidence::Description
     );
     assert_eq!(facts(&attempt).profiles[0].snapshot, None);
+}
+
+#[tokio::test]
+async fn a_device_that_dies_stops_or_never_ends() {
+    use crate::probe::http::tests::fake::{Fake as Web, Step, send};
+    let head = |length: &str| {
+        send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+        ))
+    };
+    // Before its first answer, and behind it.
+    for calls_before in [0, 1] {
+        for how in ["dies", "stops", "claims", "never ends"] {
+            let seen = std::sync::atomic::AtomicUsize::new(0);
+            let device = Web::start(move |_| {
+                if seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < calls_before {
+                    let clock = envelope("<GetSystemDateAndTimeResponse/>");
+                    return vec![head(&clock.len().to_string()), send(clock)];
+                }
+                match how {
+                    "dies" => vec![head("900"), send("<Envelope><Bo"), Step::Close],
+                    "stops" => vec![head("900"), send("<Envelope><Bo"), Step::Hang],
+                    "claims" => vec![head("18446744073709551615"), send("<Env"), Step::Close],
+                    _ => vec![
+                        send("HTTP/1.1 200 OK\r\n\r\n<Envelope>"),
+                        Step::Repeat(b"<a></a>".repeat(10_000), Duration::ZERO),
+                    ],
+                }
+            })
+            .await;
+            let mut target = device.target("/");
+            let url = format!("onvif://{}", device.address);
+            target.url = StreamUrl::parse(&url).unwrap().url;
+            target.onvif.login = target.login.take();
+            target.limits.answer = Duration::from_millis(400);
+            let begun = std::time::Instant::now();
+            let attempt = run(&target).await;
+            let took = begun.elapsed();
+            let error = attempt.result.unwrap_err();
+            let is_known = match how {
+                "stops" => error.code == ErrorCode::Timeout,
+                "never ends" => matches!(error.code, ErrorCode::Timeout | ErrorCode::Protocol),
+                _ => matches!(error.code, ErrorCode::Reset | ErrorCode::Protocol),
+            };
+            assert!(is_known, "{how} behind {calls_before}: {error:?}");
+            assert!(
+                took < target.limits.total,
+                "{how} behind {calls_before}: {took:?}"
+            );
+        }
+    }
 }

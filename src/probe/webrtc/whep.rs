@@ -109,10 +109,10 @@ impl Opened {
     ) -> Result<Agreed, ProbeError> {
         let until = clock.until(target.limits.answer);
         let whole = self.answer.into_whole(ANSWER_BYTES_MAX, log, until).await;
-        let (body, link) = whole?;
-        let certificate = link.certificate.clone();
-        session.keep(link);
-        match webrtc::parse(&body) {
+        let whole = whole?;
+        let certificate = whole.link.certificate.clone();
+        session.keep(whole.link);
+        match webrtc::parse(&whole.bytes) {
             Ok(answer) => Ok(Agreed {
                 certificate,
                 local: self.local,

@@ -95,6 +95,51 @@ async fn streams_without_pictures_are_told_apart() {
     assert_eq!(code(&attempt), ErrorCode::NotFound);
 }
 
+/// A tag of this kind that says it has `length` bytes.
+fn claimed(kind: u8, length: u32) -> Vec<u8> {
+    let [_, a, b, c] = length.to_be_bytes();
+    [&file(&[])[..], &[kind, a, b, c, 0, 0, 0, 0, 0, 0, 0]].concat()
+}
+
+#[tokio::test]
+async fn lengths_that_lie_cost_neither_memory_nor_time() {
+    const LARGEST: u32 = 0xff_ffff;
+    let key = &avc_key()[..];
+    // Sixteen megabytes of a tag's rest are passed over, not held.
+    let rest = vec![0; LARGEST as usize - key.len()];
+    let long = [&claimed(VIDEO, LARGEST), key, &rest].concat();
+    // What stands where the header's own length should be, and in front of every tag.
+    let mut header = file(&[(VIDEO, 0, &avc_header())]);
+    header[5..9].copy_from_slice(&u32::MAX.to_be_bytes());
+    let mut back = file(&[(VIDEO, 0, &avc_header()), (VIDEO, 0, &avc_key())]);
+    back[9..13].copy_from_slice(&u32::MAX.to_be_bytes());
+    use ErrorCode::{NoFrame, Protocol};
+    for (name, body, codes) in [
+        (
+            "a tag that never ends",
+            claimed(VIDEO, LARGEST),
+            &[NoFrame][..],
+        ),
+        ("a tag of nothing", claimed(VIDEO, 0), &[NoFrame]),
+        ("script data of nothing", claimed(18, LARGEST), &[NoFrame]),
+        ("a key frame without parameters", long, &[NoFrame, Protocol]),
+        ("a header of four gigabytes", header, &[NoFrame, Protocol]),
+    ] {
+        let camera = Fake::start(move |_| vec![send(HEAD), send(&body), Step::Hang]).await;
+        let mut target = camera.target("/live/x.flv");
+        target.limits.first_packet = Duration::from_millis(300);
+        target.limits.frame = Duration::from_millis(600);
+        let begun = std::time::Instant::now();
+        let error = run(&target).await.result.unwrap_err();
+        assert!(codes.contains(&error.code), "{name}: {error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{name}");
+    }
+    // A wrong size of the tag before is nobody's loss.
+    let camera = Fake::start(move |_| vec![send(HEAD), send(&back), Step::Hang]).await;
+    let outcome = run(&camera.target("/live/x.flv")).await.result.unwrap();
+    assert_eq!(outcome.evidence, Evidence::KeyFrame);
+}
+
 #[tokio::test]
 async fn no_snapshot_comes_of_flv() {
     let camera = Fake::start(|_| flv()).await;
