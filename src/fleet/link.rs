@@ -1,8 +1,6 @@
 //! The operator's link to the broker of a fleet: one session, everything retained heard first.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,9 +19,6 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// Messages that are published without an answer.
 const OUT_MAX: usize = client::IN_FLIGHT_MAX - 16;
 
-type Happened = (client::Link, Result<Happening, client::LinkError>);
-type Next = Pin<Box<dyn Future<Output = Happened> + Send>>;
-
 /// One message that came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
@@ -34,8 +29,7 @@ pub struct Heard {
 /// An open link.
 pub struct Link {
     client: Client,
-    next: Next,
-    client_id: String,
+    events: client::Link,
     /// Keeps the TLS relay.
     _way: dial::Way,
     unanswered: usize,
@@ -63,10 +57,10 @@ impl Link {
         let password = dial::password(mqtt, settings.password.clone()).map_err(words)?;
         let way = dial::dial(mqtt, url, 0).await.map_err(words)?;
         let client_id = format!("ohmvision-fleet-{}", uuid::Uuid::now_v7().simple());
-        let (client, link) = client::open(&client::Options {
+        let (client, events) = client::open(&client::Options {
             target: way.target.clone(),
             version: mqtt.version,
-            client_id: client_id.clone(),
+            client_id,
             username: mqtt.username.clone(),
             password,
             status_topic: None,
@@ -74,8 +68,7 @@ impl Link {
         });
         let mut link = Self {
             client,
-            next: Box::pin(link.next(client_id.clone())),
-            client_id,
+            events,
             _way: way,
             unanswered: 0,
             heard: VecDeque::new(),
@@ -203,10 +196,9 @@ impl Link {
 
     /// The next thing that happens; messages are put aside. A wait that ends early goes on at the next call.
     async fn step(&mut self, until: Instant) -> Result<Option<Happening>, String> {
-        let Ok((link, happened)) = timeout_at(until, &mut self.next).await else {
+        let Ok(happened) = timeout_at(until, self.events.next()).await else {
             return Ok(None);
         };
-        self.next = Box::pin(link.next(self.client_id.clone()));
         match happened.map_err(|error| error.to_string())? {
             Happening::Received { topic, payload, .. } => {
                 self.heard.push_back(Heard { topic, payload });

@@ -160,9 +160,9 @@ async fn subscribe(client: &client::Client, link: Link, topics: &Topics) -> Resu
     });
     let (link, result) = answer.await;
     client.disconnect();
-    if let Some(link) = link {
+    if let Some(mut link) = link {
         // The goodbye goes out with the next turn; the result stands whether it does or not.
-        let _ = timeout(Duration::from_millis(500), link.next(String::new())).await;
+        let _ = timeout(Duration::from_millis(500), link.next()).await;
     }
     result
 }
@@ -175,9 +175,7 @@ async fn until(
     let moving = async {
         let mut link = link;
         loop {
-            let (back, happened) = link.next(String::new()).await;
-            link = back;
-            match happened {
+            match link.next().await {
                 Ok(happening) => {
                     if let Some(result) = wanted(happening) {
                         return (Some(link), result);

@@ -4,13 +4,17 @@
 //! breaks, may hang on a packet id that it believes in use, and reconnects at once. So each link is
 //! made anew, and whoever publishes keeps what must not be lost until it is acknowledged.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5 as packets5;
 use rumqttc::v5::{self, mqttbytes::QoS as QoS5};
 use rumqttc::{NetworkOptions, QoS, Transport};
+use tokio_util::sync::ReusableBoxFuture;
 
 use crate::config::MqttVersion;
 use crate::model::Secret;
@@ -121,7 +125,16 @@ pub enum Client {
 }
 
 /// The link itself: nothing moves unless [`Link::next`] is awaited.
-pub enum Link {
+///
+/// The library's wait is kept here between two calls: dropped half way it would lose messages.
+pub struct Link {
+    wait: ReusableBoxFuture<'static, (EventLoop, Result<Happening, LinkError>)>,
+    /// Happened together with the last one.
+    more: VecDeque<Happening>,
+    client_id: String,
+}
+
+enum EventLoop {
     V5(Box<v5::EventLoop>),
     V4(Box<rumqttc::EventLoop>),
 }
@@ -192,9 +205,10 @@ fn open5(options: &Options) -> (Client, Link) {
         ));
     }
     let (client, link) = v5::AsyncClient::new(with, QUEUE);
+    let link = EventLoop::V5(Box::new(link));
     (
         Client::V5(client, options.session),
-        Link::V5(Box::new(link)),
+        Link::new(link, options),
     )
 }
 
@@ -221,7 +235,8 @@ fn open4(options: &Options) -> (Client, Link) {
     }
     let (client, mut link) = rumqttc::AsyncClient::new(with, QUEUE);
     link.set_network_options(network());
-    (Client::V4(client), Link::V4(Box::new(link)))
+    let link = EventLoop::V4(Box::new(link));
+    (Client::V4(client), Link::new(link, options))
 }
 
 fn session_property(session: u64) -> Vec<(String, String)> {
@@ -293,28 +308,61 @@ impl Client {
 }
 
 impl Link {
-    /// What happened already and needs no wait: acknowledgements come many at a time.
-    pub fn waiting(&mut self) -> Option<Happening> {
-        match self {
-            Self::V5(link) => link.state.events.pop_front().map(read5),
-            Self::V4(link) => link.state.events.pop_front().map(read4),
+    fn new(events: EventLoop, options: &Options) -> Self {
+        Self {
+            wait: ReusableBoxFuture::new(events.poll()),
+            more: VecDeque::new(),
+            client_id: options.client_id.clone(),
         }
     }
 
-    /// Waits for what happens next. Takes and gives back the link, so that the wait can be kept while
-    /// other things happen: dropping it half way would lose messages.
-    pub async fn next(mut self, client_id: String) -> (Self, Result<Happening, LinkError>) {
+    /// What happens next. A wait that is dropped goes on with the next call. After an error the link is over.
+    ///
+    /// # Errors
+    /// Why the link ended, or did not come about.
+    pub async fn next(&mut self) -> Result<Happening, LinkError> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// What happened already; `None` where that would have to be waited for.
+    pub async fn now(&mut self) -> Option<Result<Happening, LinkError>> {
+        poll_fn(|cx| match self.poll(cx) {
+            Poll::Ready(happened) => Poll::Ready(Some(happened)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Happening, LinkError>> {
+        if let Some(happening) = self.more.pop_front() {
+            return Poll::Ready(Ok(happening));
+        }
+        let (mut events, happened) = ready!(self.wait.poll(cx));
+        // Acknowledgements come many at a time.
+        events.drain(&mut self.more);
+        self.wait.set(events.poll());
+        Poll::Ready(happened.map_err(|error| match error {
+            LinkError::TakenOver(_) => LinkError::TakenOver(self.client_id.clone()),
+            error => error,
+        }))
+    }
+}
+
+impl EventLoop {
+    async fn poll(mut self) -> (Self, Result<Happening, LinkError>) {
         let happened = match &mut self {
-            Self::V5(link) => match link.poll().await {
-                Ok(event) => Ok(read5(event)),
-                Err(error) => Err(error5(error, client_id)),
-            },
-            Self::V4(link) => match link.poll().await {
-                Ok(event) => Ok(read4(event)),
-                Err(error) => Err(error4(error)),
-            },
+            Self::V5(events) => events.poll().await.map(read5).map_err(error5),
+            Self::V4(events) => events.poll().await.map(read4).map_err(error4),
         };
         (self, happened)
+    }
+
+    /// What the library holds ready.
+    fn drain(&mut self, more: &mut VecDeque<Happening>) {
+        match self {
+            Self::V5(events) => more.extend(events.state.events.drain(..).map(read5)),
+            Self::V4(events) => more.extend(events.state.events.drain(..).map(read4)),
+        }
     }
 }
 
@@ -380,7 +428,7 @@ fn read4(event: rumqttc::Event) -> Happening {
     }
 }
 
-fn error5(error: v5::ConnectionError, client_id: String) -> LinkError {
+fn error5(error: v5::ConnectionError) -> LinkError {
     use packets5::{ConnectReturnCode as Code, DisconnectReasonCode};
     use v5::{ConnectionError as E, StateError};
     match error {
@@ -393,7 +441,7 @@ fn error5(error: v5::ConnectionError, client_id: String) -> LinkError {
         E::MqttState(StateError::ServerDisconnect {
             reason_code: DisconnectReasonCode::SessionTakenOver,
             ..
-        }) => LinkError::TakenOver(client_id),
+        }) => LinkError::TakenOver(String::new()),
         E::MqttState(StateError::ServerDisconnect {
             reason_code,
             reason_string,

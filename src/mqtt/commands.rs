@@ -5,7 +5,7 @@ mod controls;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -24,10 +24,16 @@ use crate::api::route::Request;
 use crate::api::{Context, Problem};
 use crate::brake::now;
 use crate::model::CameraId;
+use crate::policy::bucket::{Allowance, Bucket};
 use crate::sys::board;
 
 /// Commands that run at the same time.
 const AT_ONCE: usize = 4;
+/// Refusals that are logged: so many at once, then ten a minute.
+const LOGGED: Allowance = Allowance {
+    burst: 20,
+    gap_ms: 6_000,
+};
 /// Commands that run or wait; more are refused.
 const TAKEN_MAX: usize = 32;
 /// Commands that are remembered.
@@ -82,6 +88,16 @@ pub struct Commands {
     replies: Mutex<VecDeque<Message>>,
     told: Notify,
     slots: Semaphore,
+    lines: Mutex<Lines>,
+    began: Instant,
+}
+
+/// Lines about refusals.
+#[derive(Debug, Default)]
+struct Lines {
+    bucket: Bucket,
+    /// Refusals without a line since the last one that has one.
+    left_out: u64,
 }
 
 impl std::fmt::Debug for Commands {
@@ -107,6 +123,8 @@ impl Commands {
             replies: Mutex::default(),
             told: Notify::new(),
             slots: Semaphore::new(AT_ONCE),
+            lines: Mutex::default(),
+            began: Instant::now(),
         })
     }
 
@@ -298,13 +316,30 @@ impl Commands {
     }
 
     fn refuse(&self, topic: String, refusal: &Refusal) {
-        tracing::info!(
-            topic,
-            code = refusal.code,
-            "command over MQTT refused: {}",
-            refusal.reason
-        );
+        self.log_refused(&topic, refusal);
         self.reply(retained(topic, command::failed(refusal)));
+    }
+
+    /// One line for each refusal, up to [`LOGGED`]: whoever may publish must not fill the journal.
+    fn log_refused(&self, topic: &str, refusal: &Refusal) {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut lines = lock(&self.lines);
+        if lines.bucket.take(LOGGED, now_ms).is_err() {
+            lines.left_out += 1;
+            return;
+        }
+        let left_out = std::mem::take(&mut lines.left_out);
+        drop(lines);
+        let (code, reason) = (refusal.code, &refusal.reason);
+        match left_out {
+            0 => tracing::info!(topic, code, "command over MQTT refused: {reason}"),
+            _ => tracing::info!(
+                topic,
+                code,
+                left_out,
+                "command over MQTT refused, as others before that had no line: {reason}"
+            ),
+        }
     }
 
     async fn run(

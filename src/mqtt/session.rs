@@ -5,15 +5,13 @@ mod opening;
 mod telling;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::client::{Client, Happening, IN_FLIGHT_MAX, Link, LinkError, Message};
+use super::client::{Client, Happening, IN_FLIGHT_MAX, Link, Message};
 use super::commands::Asked;
 use super::outbox::Outbox;
 use super::payloads::{OFFLINE, ONLINE};
@@ -25,8 +23,10 @@ use crate::model::CameraId;
 use crate::site::dice;
 use crate::store::StoreError;
 
-use opening::{open, wait_for};
+use opening::open;
 
+/// What the broker does is taken in so many steps before others have their turn.
+const TOGETHER_MAX: usize = 64;
 /// The farewell may take this long.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -53,9 +53,6 @@ impl Drop for Round {
         self.0.abort();
     }
 }
-
-type Happened = (Link, Result<Happening, LinkError>);
-type Next = Pin<Box<dyn Future<Output = Happened> + Send>>;
 
 struct Session<'a> {
     reporter: &'a Reporter,
@@ -98,7 +95,7 @@ pub async fn run(
 ) -> End {
     let parts = &reporter.parts;
     let opening = Box::pin(open(reporter, settings, turn));
-    let (mut session, way, mut next) = tokio::select! {
+    let (mut session, way, mut link) = tokio::select! {
         opened = opening => match opened {
             Ok(opened) => opened,
             Err(failure) => return End::Failed(failure),
@@ -112,12 +109,12 @@ pub async fn run(
         way.peer
     );
     let end = match session.start().await {
-        Ok(()) => session.report(&mut next, changes).await,
+        Ok(()) => session.report(&mut link, changes).await,
         Err(error) => End::Failed(Failure::Store(error.to_string())),
     };
     match end {
         End::Stopped | End::Reconfigured => {
-            let _ = timeout(FAREWELL, session.farewell(&mut next)).await;
+            let _ = timeout(FAREWELL, session.farewell(&mut link)).await;
         }
         End::Failed(_) => {}
     }
@@ -128,7 +125,7 @@ impl Session<'_> {
     /// Reports until something ends the session.
     async fn report(
         &mut self,
-        next: &mut Next,
+        link: &mut Link,
         changes: &mut watch::Receiver<Arc<Settings>>,
     ) -> End {
         let reporter = self.reporter;
@@ -147,15 +144,19 @@ impl Session<'_> {
                 }
             };
             tokio::select! {
-                (mut link, happened) = &mut *next => {
-                    match happened {
-                        Ok(happening) => self.happened(happening),
-                        Err(error) => return End::Failed(error.into()),
+                happened = link.next() => {
+                    let (mut happened, mut steps) = (Some(happened), 0);
+                    while let Some(now) = happened {
+                        match now {
+                            Ok(happening) => self.happened(happening),
+                            Err(error) => return End::Failed(error.into()),
+                        }
+                        steps += 1;
+                        happened = match steps < TOGETHER_MAX {
+                            true => link.now().await,
+                            false => None,
+                        };
                     }
-                    while let Some(happening) = link.waiting() {
-                        self.happened(happening);
-                    }
-                    *next = wait_for(link, &parts.gateway);
                 }
                 () = parts.site.news() => {
                     if parts.site.take_has_events() {
@@ -313,23 +314,19 @@ impl Session<'_> {
 
     /// Says goodbye, so that the broker does not publish the will a second time, and waits until it
     /// has gone out.
-    async fn farewell(&mut self, next: &mut Next) {
+    async fn farewell(&mut self, link: &mut Link) {
         self.ready.clear();
         let offline = text(self.topics.status(), OFFLINE);
         self.send(offline, Kind::Plain);
         while !(self.handed.is_empty() && self.in_flight.is_empty()) {
-            let (link, happened) = (&mut *next).await;
-            *next = wait_for(link, &self.reporter.parts.gateway);
-            match happened {
+            match link.next().await {
                 Ok(happening) => self.happened(happening),
                 Err(_) => return,
             }
         }
         self.client.disconnect();
         loop {
-            let (link, happened) = (&mut *next).await;
-            *next = wait_for(link, &self.reporter.parts.gateway);
-            match happened {
+            match link.next().await {
                 Ok(Happening::Farewell) | Err(_) => return,
                 Ok(_) => {}
             }

@@ -27,19 +27,14 @@ impl Commands {
         let (press, camera) = match pressed {
             Ok(pressed) => pressed,
             Err(refusal) => {
-                tracing::info!(
-                    key,
-                    code = refusal.code,
-                    "control over MQTT refused: {}",
-                    refusal.reason
-                );
+                self.log_refused(key, &refusal);
                 return;
             }
         };
         let running = lock(&self.rows).iter().filter(|row| row.is_running).count();
         if running >= TAKEN_MAX || self.slots.available_permits() == 0 {
-            tracing::info!(key, "control over MQTT refused: too much runs already");
-            return;
+            let busy = Refusal::new("busy", "too much runs already");
+            return self.log_refused(key, &busy);
         }
         tracing::info!(key, "control over MQTT");
         let (commands, topics) = (self.clone(), topics.clone());

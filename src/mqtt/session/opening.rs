@@ -12,13 +12,13 @@ use super::super::outbox::Outbox;
 use super::super::published::Published;
 use super::super::topics::Topics;
 use super::super::{Counters, Failure, Reporter, Settings, dial};
-use super::{Next, Session};
+use super::Session;
 use crate::store::StoreError;
 
 /// From the connection to the broker's welcome.
 const WELCOME: Duration = Duration::from_secs(15);
 
-pub(super) type Opened<'a> = (Session<'a>, dial::Way, Next);
+pub(super) type Opened<'a> = (Session<'a>, dial::Way, Link);
 
 pub(super) async fn open(
     reporter: &Reporter,
@@ -51,7 +51,7 @@ pub(super) async fn open(
         status_topic: Some(topics.status()),
         session: number,
     });
-    let welcomed = welcome(link, &reporter.parts.gateway, way.peer).await;
+    let welcomed = welcome(link, way.peer).await;
     let (link, bytes_max) = welcomed.map_err(|error| match way.fault() {
         Some(fault) => Failure::Dial(fault),
         None => error.into(),
@@ -84,22 +84,14 @@ pub(super) async fn open(
         warned: false,
         settings,
     };
-    let next = wait_for(link, &session.reporter.parts.gateway);
-    Ok((session, way, next))
+    Ok((session, way, link))
 }
 
 /// Waits until the broker lets us in; the largest message it takes comes with that.
-async fn welcome(
-    link: Link,
-    client_id: &str,
-    peer: std::net::SocketAddr,
-) -> Result<(Link, usize), LinkError> {
-    let mut link = link;
+async fn welcome(mut link: Link, peer: std::net::SocketAddr) -> Result<(Link, usize), LinkError> {
     let answered = async {
         loop {
-            let (back, happened) = link.next(client_id.to_owned()).await;
-            link = back;
-            if let Happening::Connected { packet_bytes_max } = happened? {
+            if let Happening::Connected { packet_bytes_max } = link.next().await? {
                 let most = client::OUTGOING_BYTES_MAX.min(packet_bytes_max.unwrap_or(u32::MAX));
                 return Ok((link, most as usize));
             }
@@ -112,8 +104,4 @@ async fn welcome(
             LinkError::NoConnection(kind) => LinkError::Lost(dial::connect_words(peer, kind)),
             other => other,
         })
-}
-
-pub(super) fn wait_for(link: Link, client_id: &str) -> Next {
-    Box::pin(link.next(client_id.to_owned()))
 }
