@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::policy::networks::AllowedNetworks;
 use crate::policy::rank::rank;
-use crate::probe::{Attempt, Depth, Gate, Limits, OnvifAccess, Target, Trust, net};
+use crate::probe::{Attempt, Depth, Gate, Limits, OnvifAccess, Target, Trust, net, prober};
 use crate::vendor::{Candidate, Catalogue};
 
 use super::identity::{Asked, Identity};
@@ -469,6 +469,7 @@ pub fn is_detectable(method: ConnectionType) -> bool {
             | ConnectionType::HttpMjpeg
             | ConnectionType::Https
             | ConnectionType::Hls
+            | ConnectionType::Webrtc
             | ConnectionType::Onvif
-    )
+    ) && prober(method).is_some()
 }

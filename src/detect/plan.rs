@@ -60,6 +60,7 @@ pub fn ports(given: &[u16], maker: Option<Maker<'_>>) -> Vec<u16> {
         Service::Https,
         Service::Rtmp,
         Service::Hls,
+        Service::Webrtc,
         Service::Onvif,
     ];
     let of_maker = maker
@@ -187,6 +188,21 @@ mod tests {
             assert!(place(flv).is_some(), "{flv}: {urls:?}");
         }
         assert_eq!(port_kind(1935), PortKind::Rtmp);
+    }
+
+    #[test]
+    fn hls_and_webrtc_of_the_maker_are_tried_behind_rtsp() {
+        let catalogue = Catalogue::builtin();
+        let maker = catalogue.find("raspberry_pi").unwrap();
+        let known = ports(&[], Some(maker));
+        assert!(known.contains(&8888) && known.contains(&8889), "{known:?}");
+        let urls = plan(Some("raspberry_pi"), &[8554, 8888, 8889]);
+        let place = |start: &str| urls.iter().position(|u| u.starts_with(start));
+        let rtsp = place("rtsp://10.0.0.9:8554/").unwrap();
+        let hls = place("http://10.0.0.9:8888/").unwrap();
+        assert!(rtsp < hls, "{urls:?}");
+        let whep = place("whep+http://10.0.0.9:8889/");
+        assert_eq!(whep.is_some(), cfg!(feature = "webrtc"), "{urls:?}");
     }
 
     #[test]

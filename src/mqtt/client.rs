@@ -164,7 +164,8 @@ fn address(target: &Target) -> (String, u16) {
 
 fn network() -> NetworkOptions {
     let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
+    // The kernel joins small messages while earlier ones are on their way: at most a round trip later, and a
+    // fifth less to do for both sides when much is told.
     network.set_connection_timeout(CONNECT_S);
     network
 }

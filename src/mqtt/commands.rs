@@ -4,7 +4,7 @@
 mod controls;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,8 @@ pub struct Commands {
     context: Arc<Context>,
     gateway: String,
     key: SealingKey,
+    /// Made from it once: that takes a millisecond.
+    public_key: OnceLock<String>,
     /// Oldest first.
     rows: Mutex<VecDeque<Row>>,
     replies: Mutex<VecDeque<Message>>,
@@ -123,14 +125,15 @@ impl Commands {
             replies: Mutex::default(),
             told: Notify::new(),
             slots: Semaphore::new(AT_ONCE),
+            public_key: OnceLock::new(),
             lines: Mutex::default(),
             began: Instant::now(),
         })
     }
 
     /// For whom secrets are sealed, base64.
-    pub fn sealing_key(&self) -> String {
-        self.key.public()
+    pub fn sealing_key(&self) -> &str {
+        self.public_key.get_or_init(|| self.key.public())
     }
 
     /// Ends when there may be an answer.

@@ -199,6 +199,25 @@ fn signalling_inside_tls() {
 }
 
 #[test]
+fn a_streaming_server_is_detected() {
+    if is_skipped("aiortc") {
+        return;
+    }
+    // An address of its own: the port is the server's usual one.
+    let id = std::process::id();
+    let host = format!("127.{}.{}.5", 64 + id / 256 % 64, id % 256);
+    let peer = Peer::start_as("whep+http", &["--at", &host, "8889"]);
+    let daemon = Daemon::start(None, "[security]\nallowed_networks = [\"loopback\"]\n");
+    let body = json!({"ip": host, "manufacturer": "raspberry_pi"});
+    let found = daemon.post("/api/discovery/auto-detect", body).expect(200);
+    assert_eq!(found["success"], true, "{found}");
+    assert_eq!(found["recommended_method"], "webrtc", "{found}");
+    let url = format!("whep+http://{host}:8889/cam/whep");
+    assert_eq!(found["recommended_url"], url.as_str(), "{found}");
+    peer.await_line("deleted");
+}
+
+#[test]
 fn a_camera_by_whep_is_watched() {
     if is_skipped("aiortc") {
         return;

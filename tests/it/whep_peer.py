@@ -1,6 +1,6 @@
 """A WHEP server on aiortc: its ICE, DTLS, SRTP and encoders, signalling by hand. Loopback only.
 
-usage: whep_peer.py [token [folder]]. With a token, AES in counter mode is its only SRTP; with a
+usage: whep_peer.py [--at HOST PORT | TOKEN [FOLDER]]. With a token, AES in counter mode is its only SRTP; with a
 folder, HTTPS with its cert.pem and key.pem. Prints `port N`, then one line for each thing that happens.
 POST /h264, /vp8, /silent (a session without pictures); DELETE what Location names.
 """
@@ -18,9 +18,12 @@ from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription, rtcdt
 from aiortc.mediastreams import MediaStreamTrack
 
 # aiortc offers no loopback addresses of its own accord.
-aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [HOST]
 
-TOKEN = sys.argv[1] if len(sys.argv) > 1 else None
+arguments = sys.argv[1:]
+HOST, PORT = (arguments[1], int(arguments[2])) if arguments[:1] == ["--at"] else ("127.0.0.1", 0)
+TOKEN = arguments[0] if arguments and not PORT else None
+FOLDER = arguments[1] if TOKEN and len(arguments) > 1 else None
 if TOKEN:
     # What every WebRTC has, and some have alone.
     rtcdtlstransport.SRTP_PROFILES[:] = [rtcdtlstransport.SRTP_AES128_CM_SHA1_80]
@@ -55,7 +58,7 @@ class Picture(MediaStreamTrack):
 
 
 async def post(request):
-    name = request.match_info["name"]
+    name = {"cam": "h264"}.get(request.match_info["name"], request.match_info["name"])
     if TOKEN and request.headers.get("Authorization") != f"Bearer {TOKEN}":
         return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer realm="whep"'})
     if name not in SIZES:
@@ -98,14 +101,15 @@ async def delete(request):
 async def main():
     app = web.Application()
     app.router.add_post("/{name}", post)
+    app.router.add_post("/{name}/whep", post)  # as MediaMTX names it
     app.router.add_delete("/session/{session}", delete)
     runner = web.AppRunner(app)
     await runner.setup()
     context = None
-    if len(sys.argv) > 2:
+    if FOLDER:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f"{sys.argv[2]}/cert.pem", f"{sys.argv[2]}/key.pem")
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        context.load_cert_chain(f"{FOLDER}/cert.pem", f"{FOLDER}/key.pem")
+    site = web.TCPSite(runner, HOST, PORT, ssl_context=context)
     await site.start()
     say("port", runner.addresses[0][1])
     await asyncio.Event().wait()

@@ -117,7 +117,7 @@ impl Session<'_> {
             started_at: self.reporter.started_at,
             cameras: self.reporter.parts.site.camera_ids().len(),
             capabilities: &self.settings.mqtt.allowed_commands,
-            sealing_key: &self.reporter.parts.commands.sealing_key(),
+            sealing_key: self.reporter.parts.commands.sealing_key(),
         };
         retained(self.topics.own("info"), report::json(&info))
     }
