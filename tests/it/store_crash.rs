@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ohmvision::model::{
     Camera, CameraId, CameraSecrets, Event, EventKind, HOUR_S, HourRollup, RawSample, Secret,
@@ -197,6 +197,7 @@ async fn nothing_acknowledged_is_lost_when_killed() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("state");
     let mut acknowledged = Acknowledged::default();
+    let first_word = time_to_first_word(&root.path().join("measured"));
     for life in 0..LIVES {
         let mut process = child("store_crash::child_writes_until_killed", &dir)
             .env(NEXT_BEAT, (life * BEATS_A_LIFE + 1).to_string())
@@ -207,7 +208,8 @@ async fn nothing_acknowledged_is_lost_when_killed() {
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
         // Spread over opening, first start included, and writing.
-        tokio::time::sleep(Duration::from_millis(u64::from(life * 37 % 101) + 5)).await;
+        let of_start = f64::from(life * 37 % 101) / 40.0 + 0.1;
+        tokio::time::sleep(first_word.mul_f64(of_start)).await;
         assert_eq!(
             process.try_wait().unwrap(),
             None,
@@ -230,6 +232,26 @@ async fn nothing_acknowledged_is_lost_when_killed() {
         "too few writes: {opened} lives"
     );
     assert_no_file_holds(&dir, CANARY);
+}
+
+/// How long a child takes on this machine until something is acknowledged.
+fn time_to_first_word(dir: &Path) -> Duration {
+    let began = Instant::now();
+    let mut process = child("store_crash::child_writes_until_killed", dir)
+        .env(NEXT_BEAT, "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut seen = Acknowledged::default();
+    while seen.opened == 0 {
+        seen.read(&lines.next().unwrap().unwrap());
+    }
+    let took = began.elapsed();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    took
 }
 
 fn assert_no_file_holds(dir: &Path, secret: &str) {
