@@ -9,6 +9,7 @@ check:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	tests/licences
+	cargo metadata --quiet --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 
 # Installs the test peers with apt when they are missing, then runs every suite.
 test:
