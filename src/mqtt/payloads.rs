@@ -1,6 +1,7 @@
 //! Bodies of the retained topics and of events. Field names are those of the REST API.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -91,7 +92,7 @@ impl<'a> CameraState<'a> {
 
     /// What a change of is worth a message: not the figures that every check moves a little. Those
     /// travel with the next change or the slow repetition.
-    pub fn essence(&self) -> impl Serialize + use<'_, 'a> {
+    pub fn essence(&self) -> impl Hash + use<'_, 'a> {
         (
             (
                 self.name,
@@ -104,7 +105,7 @@ impl<'a> CameraState<'a> {
                 &self.resolution,
                 self.codec,
                 self.connection_type,
-                self.fps.map(f64::round),
+                self.fps.map(|fps| fps.round() as i64),
             ),
             (self.disconnections, self.failed_connection_attempts.min(2)),
             (

@@ -3,7 +3,6 @@
 
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hasher as _};
-use std::io;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,6 +19,8 @@ use crate::site::Entry;
 
 /// An unchanged state is told again after this.
 pub const REPEAT: Duration = Duration::from_secs(600);
+/// Of a camera's state, about.
+const BODY_BYTES: usize = 768;
 /// A response time is news when it moved by more than this, ms, and by a quarter.
 const RESPONSE_STEP_MS: u32 = 100;
 
@@ -95,7 +96,7 @@ impl Teller<'_> {
         }
         let health = entry.health();
         let state = CameraState::new(entry, &health);
-        let state_digest = digest_json(&state.essence());
+        let state_digest = digest(&state.essence());
         let response_time_ms = health.response_time_ms;
         let is_told = told.is_some_and(|t| {
             t.state == state_digest
@@ -194,30 +195,19 @@ pub fn text(topic: String, word: impl Display) -> Message {
 
 /// Plain data with string keys: writing it cannot fail.
 pub fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    // Most of what is told has about that length.
+    let mut out = Vec::with_capacity(BODY_BYTES);
+    let written = serde_json::to_writer(&mut out, value);
+    written
+        .ok()
+        .and_then(|()| String::from_utf8(out).ok())
+        .unwrap_or_default()
 }
 
 fn digest(value: &(impl std::hash::Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
-}
-
-fn digest_json(value: &impl Serialize) -> u64 {
-    struct Sink(DefaultHasher);
-    impl io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut sink = Sink(DefaultHasher::new());
-    let _ = serde_json::to_writer(&mut sink, value);
-    sink.0.finish()
 }
 
 #[cfg(test)]

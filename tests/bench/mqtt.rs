@@ -94,7 +94,6 @@ async fn measure(program: &str, cameras: usize, rounds: usize) {
         }
         let wall = last.duration_since(first.unwrap()).as_secs_f64();
         let cpu = cpu_s(daemon.child.id()) - before;
-        link.close().await;
         daemon.set_broker("");
         let lines: Vec<String> = told
             .iter()
@@ -102,12 +101,19 @@ async fn measure(program: &str, cameras: usize, rounds: usize) {
             .collect();
         std::fs::write(&file, lines.join("\n")).unwrap();
         ours.push((wall, cpu, told.len()));
+        // The broker has the same to do for both: what is told is listened to.
         let own = std::env::current_exe().unwrap();
-        let out = Command::new(own)
-            .arg(format!("bare:{port}"))
-            .arg(&file)
-            .output()
-            .unwrap();
+        let mut command = Command::new(own);
+        command.arg(format!("bare:{port}")).arg(&file);
+        let mut bare = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let out = loop {
+            let until = tokio::time::Instant::now() + Duration::from_secs(60);
+            tokio::select! {
+                out = &mut bare => break out.unwrap(),
+                heard = link.next(until) => drop(heard.unwrap()),
+            }
+        };
+        link.close().await;
         let text = String::from_utf8(out.stdout).unwrap();
         let figures: Vec<f64> = text
             .split_whitespace()
