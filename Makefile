@@ -8,6 +8,7 @@ build:
 check:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --no-default-features -- -D warnings
 	tests/licences
 	cargo metadata --quiet --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 

@@ -246,7 +246,7 @@ impl Gateway {
     /// Lives until the end: connects, tells all, then repeats and answers.
     async fn live(self, broker: SocketAddr, told: Arc<Barrier>, counts: Arc<Counts>, offset: f64) {
         let id = self.topics.gateway().to_owned();
-        let (client, link) = client::open(&client::Options {
+        let (client, mut link) = client::open(&client::Options {
             target: Target::Tcp(broker),
             version: config::MqttVersion::V5,
             client_id: id.clone(),
@@ -255,7 +255,6 @@ impl Gateway {
             status_topic: Some(self.topics.status()),
             session: 1,
         });
-        let mut next = Box::pin(link.next(id.clone()));
         let (mut part, mut out) = (0, 0usize);
         let mut waiting: Vec<Message> = Vec::new();
         let mut barrier = Some(told);
@@ -284,8 +283,7 @@ impl Gateway {
                 tokio::spawn(async move { barrier.wait().await });
             }
             tokio::select! {
-                (link, happened) = &mut next => {
-                    next = Box::pin(link.next(id.clone()));
+                happened = link.next() => {
                     match happened {
                         Ok(Happening::Connected { .. }) => {
                             is_connected = true;

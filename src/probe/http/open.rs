@@ -34,7 +34,7 @@ pub(in crate::probe) enum Ask<'a> {
     /// Of the resource's bytes only a range where one is given.
     Get(Option<ByteRange>),
     /// Made anew for each connection: it may name our own address there.
-    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for WHEP"))]
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "WHEP posts"))]
     Post(&'a mut (dyn FnMut(&Link) -> Result<Message, String> + Send)),
 }
 
@@ -59,16 +59,15 @@ impl Ask<'_> {
 }
 
 /// The first answer that neither redirects nor asks for the login.
+#[cfg(feature = "webrtc")]
 pub(in crate::probe) struct Arrived {
     /// Where it came from in the end, and the login where it may be sent there.
     pub target: Target,
     /// As it was sent.
-    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for WHEP"))]
     pub path: Zeroizing<String>,
     /// The URL to report.
     pub url: StreamUrl,
     /// What the login was accepted with.
-    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "for WHEP"))]
     pub challenge: Option<Challenge>,
     pub answer: Answer,
 }
@@ -155,6 +154,7 @@ pub(in crate::probe) async fn open_place(
 /// # Errors
 /// `auth_required`, `auth_failed`, `redirect_loop`, `protocol`, and those of
 /// [`crate::probe::net::connect`].
+#[cfg(feature = "webrtc")]
 pub(in crate::probe) async fn request(
     target: &Target,
     ask: &mut Ask<'_>,
