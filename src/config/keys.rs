@@ -282,5 +282,5 @@ pub static KEYS: &[Key] = &[
         "Folders that cameras of type file may be in."),
 
     key("log.filter", "\"info\"", Live, Text(|c, t| texts::log_filter(t).map(|t| c.log.filter = t)),
-        "error, warn, info, debug or trace, and levels for parts: \"info,retina=warn\"."),
+        "error, warn, info or debug, and levels for parts: \"info,retina=warn\". Libraries have no lines below warn."),
 ];
