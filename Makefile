@@ -10,7 +10,6 @@ check:
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	tests/licences
-	cargo metadata --quiet --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 
 # Installs the test peers with apt when they are missing, then runs every suite.
 test:
