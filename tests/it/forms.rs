@@ -52,7 +52,7 @@ fn every_form_shows_what_ffprobe_sees() {
     if is_skipped("ffprobe") {
         return;
     }
-    let Some(site) = Site::up("fo", "hik,axis,jpeg,ustream,secure,hosts") else {
+    let Some(site) = Site::up("ff", "hik,axis,jpeg,ustream,secure,hosts") else {
         return;
     };
     let _recorder = recorder(&site);

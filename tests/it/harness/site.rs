@@ -1,10 +1,12 @@
 //! A site of real cameras: `tests/lan/lan` with a prefix of its own, taken down at the end.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +14,9 @@ use serde_json::Value;
 pub struct Site {
     pub prefix: String,
 }
+
+/// The sites of this process.
+static UP: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 fn lan() -> Command {
     Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lan/lan"))
@@ -23,9 +28,10 @@ impl Site {
         if super::is_skipped("lan") {
             return None;
         }
-        let site = Self {
-            prefix: format!("{name}{}", std::process::id() % 10_000),
-        };
+        let prefix = format!("{name}{}", std::process::id() % 10_000);
+        let is_new = UP.lock().unwrap().insert(prefix.clone());
+        assert!(is_new, "two sites at the same time are called `{name}`");
+        let site = Self { prefix };
         let out = lan()
             .args([
                 "up",
@@ -195,6 +201,7 @@ impl Drop for Searched {
 impl Drop for Site {
     fn drop(&mut self) {
         let _ = lan().args(["down", "--prefix", &self.prefix]).output();
+        UP.lock().unwrap().remove(&self.prefix);
     }
 }
 
