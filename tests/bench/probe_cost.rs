@@ -10,15 +10,17 @@
     reason = "a program for developers"
 )]
 
+#[path = "probing.rs"]
+mod probing;
+
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use nix::sys::resource::{UsageWho, getrusage};
-use ohmvision::model::{StreamRole, StreamUrl};
-use ohmvision::policy::networks::AllowedNetworks;
-use ohmvision::probe::{self, Depth, Limits, OnvifAccess, Target, Trust};
+use ohmvision::model::StreamUrl;
+use ohmvision::probe::{self, Depth};
+use probing::{run_ffprobe, target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const CHECKS: u32 = 300;
@@ -67,19 +69,7 @@ async fn main() {
     let url = args.next().expect("usage: probe_cost URL [ROUNDS]");
     let rounds: u32 = args.next().map_or(5, |n| n.parse().unwrap());
     let parsed = StreamUrl::parse(&url).unwrap().url;
-    let target = |depth| Target {
-        url: parsed.clone(),
-        role: StreamRole::Main,
-        login: None,
-        cleartext_login: false,
-        onvif: OnvifAccess::default(),
-        depth,
-        limits: Limits::default(),
-        trust: Trust::FirstUse,
-        networks: Arc::new(AllowedNetworks::parse(&["private", "loopback"]).unwrap()),
-        gate: None,
-    };
-    let (answer, frame) = (target(Depth::Answer), target(Depth::Frame));
+    let (answer, frame) = (target(&url, Depth::Answer), target(&url, Depth::Frame));
     let has_ffprobe = Command::new("ffprobe")
         .arg("-version")
         .stdout(Stdio::null())
@@ -116,7 +106,7 @@ async fn main() {
         .await;
         if has_ffprobe {
             measured(ffprobe, 1, UsageWho::RUSAGE_CHILDREN, async || {
-                run_ffprobe(&url)
+                run_ffprobe(&url).unwrap();
             })
             .await;
         }
@@ -217,19 +207,4 @@ async fn retina_frame(url: &str) {
             return;
         }
     }
-}
-
-fn run_ffprobe(url: &str) {
-    let run = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-rtsp_transport",
-            "tcp",
-            "-show_streams",
-            url,
-        ])
-        .stdout(Stdio::null())
-        .status();
-    assert!(run.unwrap().success());
 }

@@ -9,17 +9,17 @@
     reason = "a program for developers"
 )]
 
+#[path = "probing.rs"]
+mod probing;
 #[path = "process.rs"]
 #[allow(dead_code, reason = "shared with the other benchmarks")]
 mod process;
 
 use std::fs;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use ohmvision::model::{StreamRole, StreamUrl};
-use ohmvision::policy::networks::AllowedNetworks;
-use ohmvision::probe::{self, Depth, Limits, OnvifAccess, Target, Trust};
+use nix::sys::resource::{UsageWho, getrusage};
+use ohmvision::probe::{self, Depth, Target};
+use probing::{run_ffprobe, target};
 
 const TOGETHER: usize = 32;
 
@@ -44,18 +44,7 @@ async fn probe(target: &Target) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let url = std::env::args().nth(1).expect("usage: probe_memory URL");
-    let target = Target {
-        url: StreamUrl::parse(&url).unwrap().url,
-        role: StreamRole::Main,
-        login: None,
-        cleartext_login: false,
-        onvif: OnvifAccess::default(),
-        depth: Depth::Window,
-        limits: Limits::default(),
-        trust: Trust::FirstUse,
-        networks: Arc::new(AllowedNetworks::parse(&["private", "loopback"]).unwrap()),
-        gate: None,
-    };
+    let target = target(&url, Depth::Window);
     let before = own("VmRSS:");
     let one = peak(probe(&target)).await;
     let all = peak(async {
@@ -89,18 +78,6 @@ async fn main() {
 
 /// Peak of one ffprobe on the same stream; `None` where it is not installed.
 fn ffprobe_kb(url: &str) -> Option<u64> {
-    let run = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-rtsp_transport",
-            "tcp",
-            "-show_streams",
-            url,
-        ])
-        .stdout(Stdio::null())
-        .status();
-    assert!(run.ok()?.success());
-    use nix::sys::resource::{UsageWho, getrusage};
+    run_ffprobe(url)?;
     u64::try_from(getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss()).ok()
 }

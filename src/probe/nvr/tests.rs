@@ -261,15 +261,21 @@ async fn xmeye(ret: u16) -> (std::net::SocketAddr, Arc<std::sync::Mutex<Vec<u16>
     (address, asked)
 }
 
+/// The DVRIP service at `address`, with the login of `any`.
+fn dvrip(any: &Fake, address: std::net::SocketAddr) -> Target {
+    let url = format!("nvr://{address}/?api=dvrip");
+    Target {
+        url: StreamUrl::parse(&url).unwrap().url,
+        cleartext_login: true,
+        ..target(any, "", Depth::Answer)
+    }
+}
+
 #[tokio::test]
 async fn dvrip_lists() {
     let (address, asked) = xmeye(100).await;
     let any = recorder(vec![]).await;
-    let mut wanted = target(&any, "", Depth::Answer);
-    wanted.url = StreamUrl::parse(&format!("nvr://{address}/?api=dvrip"))
-        .unwrap()
-        .url;
-    wanted.cleartext_login = true;
+    let mut wanted = dvrip(&any, address);
     let attempt = run(&wanted).await;
     attempt.result.as_ref().unwrap();
     assert_eq!(states(&attempt), ONE_OF_EACH);
@@ -277,17 +283,13 @@ async fn dvrip_lists() {
     assert_eq!(*asked.lock().unwrap(), [1000, 1048, 1042, 1042]);
 
     let (address, asked) = xmeye(203).await;
-    wanted.url = StreamUrl::parse(&format!("nvr://{address}/?api=dvrip"))
-        .unwrap()
-        .url;
+    wanted.url = dvrip(&any, address).url;
     let attempt = run(&wanted).await;
     assert_eq!(attempt.result.unwrap_err().code, ErrorCode::AuthFailed);
     assert_eq!(attempt.auth, AuthUse::Refused);
     assert_eq!(*asked.lock().unwrap(), [1000]);
     // Another protocol on that port.
-    wanted.url = StreamUrl::parse(&format!("nvr://{}/?api=dvrip", any.address))
-        .unwrap()
-        .url;
+    wanted.url = dvrip(&any, any.address).url;
     wanted.limits.answer = std::time::Duration::from_millis(300);
     assert!(run(&wanted).await.result.is_err());
 }
@@ -396,12 +398,7 @@ async fn a_dvrip_recorder_that_lies_about_lengths_or_dies() {
             let _ = stream.shutdown().await;
         });
         let any = recorder(vec![]).await;
-        let mut wanted = target(&any, "", Depth::Answer);
-        wanted.url = StreamUrl::parse(&format!("nvr://{address}/?api=dvrip"))
-            .unwrap()
-            .url;
-        wanted.cleartext_login = true;
-        let error = run(&wanted).await.result.unwrap_err();
+        let error = run(&dvrip(&any, address)).await.result.unwrap_err();
         assert!(codes.contains(&error.code), "{says:?}: {error:?}");
     }
 }
