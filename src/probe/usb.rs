@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::errors::DriverFault;
-use self::errors::{broken_off, driver_error, driver_fault, not_plugged_in};
+use self::errors::{broken_off, driver_error, driver_fault, not_plugged_in, unfed};
 use super::{Depth, Slot, Target, Transcript};
 use crate::model::{ConnectionType, ErrorCode, Evidence, MediaFacts, Outcome, ProbeError, Stage};
 use crate::sys::v4l2::{Capture, Device, Node, Stream, find, nodes};
@@ -29,6 +29,8 @@ const CHECKABLE: [FourCc; 5] = [
 ];
 /// How long a driver may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
+/// Said of the last picture.
+const OLD: &str = "was there before, and the program that feeds it gives no new one";
 /// The clock of the frame rate: drivers' times are in microseconds.
 const CLOCK_HZ: u32 = 1_000_000;
 
@@ -41,7 +43,12 @@ pub(super) async fn probe(target: &Target, log: &mut Transcript) -> Result<Outco
         return Err(not_plugged_in(name, &nodes(), log));
     };
     let transport = if node.usb.is_some() { "usb" } else { "v4l2" };
-    let mut course = Course { name, end, log };
+    let mut course = Course {
+        name,
+        end,
+        is_loopback: false,
+        log,
+    };
     let device = course.open(node, target.limits.connect).await?;
     let mut outcome = Outcome {
         connection_type: ConnectionType::Usb,
@@ -162,6 +169,8 @@ pub async fn ask_driver<T: Send + 'static>(
 struct Course<'a> {
     name: &'a str,
     end: Instant,
+    /// Another program feeds it.
+    is_loopback: bool,
     log: &'a mut Transcript,
 }
 
@@ -176,7 +185,16 @@ impl Course<'_> {
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, ProbeError> {
         let asked = ask_driver(self.until(limit), work).await;
-        asked.map_err(|error| driver_fault(&error, self.name, self.log))
+        asked.map_err(|fault| match fault {
+            // It has no format, and does not start, before it is fed.
+            DriverFault::Refused(error)
+                if self.is_loopback
+                    && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO)) =>
+            {
+                unfed(self.name, self.log)
+            }
+            fault => driver_fault(&fault, self.name, self.log),
+        })
     }
 
     async fn open(&mut self, node: Node, limit: Duration) -> Result<Device, ProbeError> {
@@ -186,6 +204,10 @@ impl Course<'_> {
             Ok((device, capability))
         };
         let (device, capability) = self.with_driver(limit, open).await?;
+        self.is_loopback = capability.is_loopback();
+        if !capability.is_camera() && self.is_loopback {
+            return Err(unfed(self.name, self.log));
+        }
         if !capability.is_camera() {
             let sentence = format!(
                 "{} ({}) is no camera; take its node with index 0",
@@ -259,9 +281,20 @@ impl Course<'_> {
             self.until(target.limits.frame),
         );
         let mut last_fault = None;
+        // v4l2loopback shows whoever comes the picture before, however old it is.
+        let mut oldest = None;
+        let is_loopback = self.is_loopback;
         let facts = loop {
             let deadline = if last_fault.is_some() { frame } else { first };
-            let look = |buffer: &Buffer, bytes: &[u8]| check.judge(buffer, bytes);
+            let look = |buffer: &Buffer, bytes: &[u8]| {
+                let is_old = *oldest.get_or_insert(buffer.sequence) == buffer.sequence;
+                let judged = check.judge(buffer, bytes)?;
+                if is_loopback && is_old {
+                    Err(OLD)
+                } else {
+                    Ok(judged)
+                }
+            };
             match timeout_at(deadline, stream.frame(look)).await {
                 Ok(Ok(Ok(facts))) => break facts,
                 Ok(Ok(Err(fault))) => {
@@ -305,6 +338,7 @@ impl Course<'_> {
         let name = self.name;
         let sentence = match (last_fault, mode.input_fault) {
             (Some(fault), _) => format!("{name} sent no whole picture: the last one {fault}"),
+            (None, _) if self.is_loopback => return unfed(name, self.log),
             (None, Some(fault)) => format!("{name} sent no picture: {fault}"),
             (None, None) => format!("{name} sent no picture in time; plug it in again"),
         };

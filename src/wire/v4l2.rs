@@ -294,11 +294,23 @@ impl Capability {
         }
     }
 
-    /// True where pictures come out and none go in: no metadata, output, codec or ISP node.
+    /// True where pictures come out and none go in: no metadata, output, codec or ISP node. What another
+    /// program feeds by v4l2loopback is a camera too.
     pub fn is_camera(&self) -> bool {
         let wanted = Self::VIDEO_CAPTURE | Self::STREAMING;
-        let unwanted = Self::VIDEO_OUTPUT | Self::M2M | Self::M2M_MPLANE;
+        let output = if self.is_loopback() {
+            0
+        } else {
+            Self::VIDEO_OUTPUT
+        };
+        let unwanted = output | Self::M2M | Self::M2M_MPLANE;
         self.flags & (wanted | unwanted) == wanted && !STAGES.contains(&self.driver.as_str())
+    }
+
+    /// v4l2loopback: it gives what another program writes into it. With `exclusive_caps=1` it is a camera
+    /// only while one does.
+    pub fn is_loopback(&self) -> bool {
+        self.driver == "v4l2 loopback"
     }
 }
 

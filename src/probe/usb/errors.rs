@@ -45,6 +45,12 @@ pub(super) fn not_plugged_in(name: &str, nodes: &[Node], log: &Transcript) -> Pr
     log.error(ErrorCode::NotFound, sentence)
 }
 
+/// A v4l2loopback device into which nobody writes.
+pub(super) fn unfed(name: &str, log: &Transcript) -> ProbeError {
+    let sentence = format!("{name} gives what another program feeds it, and none does; start it");
+    log.error(ErrorCode::NoFrame, sentence)
+}
+
 /// A call to the driver failed at the running stage.
 pub(super) fn driver_error(error: &io::Error, name: &str, log: &Transcript) -> ProbeError {
     let is_opening = log.stage() <= Stage::Connect;

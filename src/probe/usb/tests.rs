@@ -97,6 +97,7 @@ async fn a_driver_that_hangs_keeps_its_thread_and_not_the_probe() {
     let mut course = Course {
         name: "cam",
         end: Instant::now() + Duration::from_secs(5),
+        is_loopback: false,
         log: &mut log,
     };
     let (release, wait) = std::sync::mpsc::channel::<()>();

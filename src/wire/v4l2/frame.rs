@@ -77,6 +77,9 @@ impl FrameCheck {
         facts: FrameFacts,
         bytes: &[u8],
     ) -> Result<FrameFacts, &'static str> {
+        if !begins_with_start_code(bytes) {
+            return Err("was of another format than the device says");
+        }
         let mut has_key_slice = false;
         for unit in annex_b_units(bytes) {
             let header = unit.first().copied().unwrap_or_default();
@@ -98,6 +101,12 @@ impl FrameCheck {
             announced_fps: read.fps,
         }))
     }
+}
+
+/// Other formats have bytes in them that look like one; none begins with one (H.264 annex B.1).
+fn begins_with_start_code(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    zeros >= 2 && bytes.get(zeros) == Some(&1)
 }
 
 /// UVC leaves the Huffman tables out; the frame header is there all the same.
@@ -182,6 +191,10 @@ mod tests {
             Err("came without parameter sets")
         );
         assert!(judge("H264", &stream(&[SPS, PPS, &[0x41, 0x9a, 1]])).is_err());
+        // Huffman tables of a JPEG hold what looks like a key slice.
+        let other = [&[0xff, 0xd8][..], &stream(&[SPS, PPS, slice])].concat();
+        let fault = "was of another format than the device says";
+        assert_eq!(judge("H264", &other), Err(fault));
         // The sets come in a buffer of their own.
         let mut check = FrameCheck::new(format("H264"));
         assert!(check.judge(&buffer(false), &stream(&[SPS, PPS])).is_err());

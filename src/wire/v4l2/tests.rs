@@ -88,6 +88,10 @@ fn only_cameras_are_cameras() {
     assert!(!capability("bcm2835-codec", 0x8420_8000, 0x0420_8000).is_camera());
     assert!(!capability("bcm2835-isp", 0x8420_0001, 0x0420_0001).is_camera());
     assert!(!capability("radio", 0x8001_0000, 0x0001_0000).is_camera());
+    // `exclusive_caps=1`, fed and not, and the module's default.
+    let loopback = |node| capability("v4l2 loopback", 0x8000_0000 | node, node);
+    assert!(loopback(0x0500_0001).is_camera() && loopback(0x0500_0003).is_camera());
+    assert!(!loopback(0x0500_0002).is_camera() && loopback(0x0500_0002).is_loopback());
 }
 
 #[test]
