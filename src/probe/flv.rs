@@ -9,6 +9,11 @@ use crate::wire::flv::{FlvWatch, SCRIPT, VIDEO};
 
 /// Whole tags of one stream.
 pub(super) trait TagSource: Send {
+    /// A file: its pictures come as fast as the line allows.
+    fn is_stored(&self) -> bool {
+        false
+    }
+
     /// Takes the next tag into the screening.
     fn next<'a>(
         &'a mut self,
@@ -22,6 +27,8 @@ pub(super) trait TagSource: Send {
 #[derive(Debug)]
 pub(super) enum Gap {
     Deadline,
+    /// As much was read as a probe may.
+    Full,
     /// The device says that the stream is over.
     Ended,
     Error(ProbeError),
@@ -87,6 +94,7 @@ impl Screening {
         log.enter(Stage::FirstFrame);
         outcome.first_frame_ms = Some(log.elapsed_ms());
         outcome.evidence = Evidence::KeyFrame;
+        self.await_live(source, log, frame).await?;
         let measured_fps = match target.depth {
             Depth::Window => {
                 log.enter(Stage::Sample);
@@ -98,6 +106,30 @@ impl Screening {
         if target.depth == Depth::Window {
             outcome.media.announced_fps = outcome.media.fps;
             outcome.media.fps = measured_fps.or(outcome.media.fps);
+        }
+        Ok(())
+    }
+
+    /// Watches until pictures come as they are taken. A stream that ends was stored, and is proven.
+    ///
+    /// # Errors
+    /// `no_frame` when nothing but old pictures came until then.
+    async fn await_live(
+        &mut self,
+        source: &mut dyn TagSource,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<(), ProbeError> {
+        while !self.watch.is_live() && !source.is_stored() {
+            match source.next(self, log, until).await {
+                Ok(()) => {}
+                Err(Gap::Ended | Gap::Full) => break,
+                Err(Gap::Error(error)) => return Err(error),
+                Err(Gap::Deadline) => {
+                    let sentence = "the stream stands still: the device gives old pictures and no new one; see whether its source is on";
+                    return Err(log.error(ErrorCode::NoFrame, sentence));
+                }
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //!
 //! Of each tag only the beginning is kept: what a tag claims to hold costs no memory.
 
+mod pace;
 mod video;
 
 pub use video::FlvWatch;

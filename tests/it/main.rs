@@ -23,6 +23,7 @@ mod kill;
 mod layers;
 mod mqtt;
 mod mqtt_tls;
+mod node_media;
 mod nvr;
 mod ptz;
 mod pullpoint;

@@ -17,7 +17,7 @@ const SIZE: (u64, u64) = (1280, 720);
 const FPS: f64 = 15.0;
 
 /// A child that is ended with the test.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -27,7 +27,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
     }
 }
@@ -41,12 +41,12 @@ struct Nginx {
     _process: Running,
 }
 
-fn free_port(address: &str) -> u16 {
+pub(super) fn free_port(address: &str) -> u16 {
     let listener = TcpListener::bind((address, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn listens(address: &str, port: u16) {
+pub(super) fn listens(address: &str, port: u16) {
     wait_for("the server listens", Duration::from_secs(20), || {
         std::net::TcpStream::connect((address, port)).ok()
     });
@@ -122,7 +122,7 @@ impl Nginx {
 }
 
 /// ffmpeg, sending H.264 and AAC as FLV.
-fn ffmpeg(to: &str, input: &[&str], output: &[&str]) -> Running {
+pub(super) fn ffmpeg(to: &str, input: &[&str], output: &[&str]) -> Running {
     let picture = format!("testsrc2=size={}x{}:rate={FPS}", SIZE.0, SIZE.1);
     let child = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y"])
@@ -149,7 +149,7 @@ fn ffmpeg(to: &str, input: &[&str], output: &[&str]) -> Running {
     Running(child)
 }
 
-fn assert_proven(report: &Value) {
+pub(super) fn assert_proven(report: &Value) {
     assert_eq!(report["success"], true, "{report}");
     assert_eq!(report["connection_type"], "rtmp", "{report}");
     assert_eq!(report["evidence"], "key_frame", "{report}");
@@ -163,7 +163,7 @@ fn assert_proven(report: &Value) {
     assert!((fps - FPS).abs() <= FPS / 10.0, "{report}");
 }
 
-fn failed(report: &Value) -> (&str, &str) {
+pub(super) fn failed(report: &Value) -> (&str, &str) {
     let text = |name: &str| report["error"][name].as_str().unwrap_or_default();
     (text("code"), text("stage"))
 }

@@ -61,6 +61,10 @@ impl FlvBody {
 }
 
 impl TagSource for FlvBody {
+    fn is_stored(&self) -> bool {
+        self.body.is_finite()
+    }
+
     fn next<'a>(
         &'a mut self,
         screening: &'a mut Screening,

@@ -186,7 +186,8 @@ impl TagSource for Session {
         Box::pin(async move {
             let message = match self.link.message(until).await {
                 Ok(message) => message,
-                Err(LinkError::Timeout | LinkError::Budget) => return Err(Gap::Deadline),
+                Err(LinkError::Timeout) => return Err(Gap::Deadline),
+                Err(LinkError::Budget) => return Err(Gap::Full),
                 Err(error) => return Err(Gap::Error(error.named(log))),
             };
             let head = self.link.head(&message);

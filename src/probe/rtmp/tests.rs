@@ -66,11 +66,13 @@ fn stream() -> Steps {
         Step::Send(video(0, &avc_header())),
         Step::Send(video(0, &avc_key())),
     ];
-    steps.push(Step::Repeat(
-        video(0, &avc_inter()),
-        Duration::from_millis(50),
-    ));
+    steps.push(live());
     steps
+}
+
+/// 20 frames a second.
+fn live() -> Step {
+    Step::Repeat(video(0, &avc_inter()), Duration::from_millis(50))
 }
 
 #[tokio::test]
@@ -109,6 +111,27 @@ async fn each_depth_learns_what_it_must() {
 }
 
 #[tokio::test]
+async fn pictures_of_before_prove_nothing() {
+    let cached = || {
+        let key = [video(0, &avc_header()), video(0, &avc_key())];
+        let rest = (1..30).map(|n| video(n * 66, &avc_inter()));
+        let tags = key.into_iter().chain(rest).map(Step::Send);
+        [start()].into_iter().chain(tags).collect::<Steps>()
+    };
+    let frozen = Fake::start(move |name| accept(name, cached)).await;
+    for depth in [Depth::Frame, Depth::Window] {
+        let attempt = probe(&frozen, depth).await;
+        assert_eq!(failed(&attempt), (ErrorCode::NoFrame, Stage::FirstFrame));
+    }
+    let live = Fake::start(move |name| accept(name, || [cached(), vec![live()]].concat())).await;
+    assert!(probe(&live, Depth::Frame).await.result.is_ok());
+    // What ends was stored.
+    let ends = || vec![Step::Send(control(USER_CONTROL, Some(STREAM_EOF), &[1]))];
+    let stored = Fake::start(move |name| accept(name, || [cached(), ends()].concat())).await;
+    assert!(probe(&stored, Depth::Frame).await.result.is_ok());
+}
+
+#[tokio::test]
 async fn h265_of_both_dialects_over_tls() {
     let record = hevc_record();
     let dialects = [
@@ -122,7 +145,8 @@ async fn h265_of_both_dialects_over_tls() {
         let fake = Fake::start_tls(move |name| {
             let playing = || {
                 let tags = [&header, &frame].map(|body| Step::Send(video(0, body)));
-                [vec![start()], tags.into()].concat()
+                let next = Step::Repeat(video(0, &frame), Duration::from_millis(50));
+                [vec![start()], tags.into(), vec![next]].concat()
             };
             accept(name, playing)
         })
@@ -333,6 +357,7 @@ async fn servers_with_manners_of_their_own() {
             )),
             Step::Send(video(0, &avc_header())),
             Step::Send(video(0, &avc_key())),
+            live(),
         ],
         _ => vec![],
     })

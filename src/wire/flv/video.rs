@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::Pace;
 use super::{SCRIPT, VIDEO};
 use crate::model::{Codec, MediaFacts};
 use crate::wire::amf::{self, Value};
@@ -158,6 +159,7 @@ pub struct FlvWatch {
     metadata: MediaFacts,
     other_codec: Option<CodecName>,
     tags: u64,
+    pace: Pace,
 }
 
 impl FlvWatch {
@@ -182,6 +184,11 @@ impl FlvWatch {
     pub fn has_key_frame(&self) -> bool {
         let watch = self.watch.as_ref();
         watch.is_some_and(|(_, watch)| watch.has_key_frame())
+    }
+
+    /// Pictures came as they were taken, not out of a server's memory alone.
+    pub fn is_live(&self) -> bool {
+        self.pace.is_live()
     }
 
     /// Video tags so far.
@@ -238,6 +245,9 @@ impl FlvWatch {
                 &mut watch.insert((codec, fresh)).1
             }
         };
+        if tag.packet == PacketKind::Frame {
+            self.pace.picture(timestamp_ms, at);
+        }
         match (tag.packet, codec) {
             (PacketKind::Other, _) => {}
             (PacketKind::SequenceHeader, Codec::H264 | Codec::H265) => {

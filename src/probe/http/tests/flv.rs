@@ -7,13 +7,14 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n";
 /// Header, key frame, and 20 frames a second.
 fn flv() -> Vec<Step> {
     let begin = file(&[(VIDEO, 0, &avc_header()), (VIDEO, 0, &avc_key())]);
+    vec![send(HEAD), send(begin), live()]
+}
+
+/// 20 frames a second.
+fn live() -> Step {
     let header_bytes = file(&[]).len();
     let next = file(&[(VIDEO, 0, &avc_inter())]);
-    vec![
-        send(HEAD),
-        send(begin),
-        Step::Repeat(next[header_bytes..].to_vec(), Duration::from_millis(50)),
-    ]
+    Step::Repeat(next[header_bytes..].to_vec(), Duration::from_millis(50))
 }
 
 #[tokio::test]
@@ -45,6 +46,30 @@ async fn flv_is_known_by_its_bytes_wherever_it_comes_from() {
 }
 
 #[tokio::test]
+async fn a_file_is_proven_however_fast_it_comes() {
+    let body = file(&[
+        (VIDEO, 0, &avc_header()),
+        (VIDEO, 0, &avc_key()),
+        (VIDEO, 66, &avc_inter()),
+    ]);
+    let length = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nContent-Length: {}\r\n\r\n",
+        body.len() + 1000
+    );
+    for (head, last) in [(HEAD.to_owned(), Step::Close), (length, Step::Hang)] {
+        let hangs = matches!(last, Step::Hang);
+        let (head, body) = (head.clone(), body.clone());
+        let camera = Fake::start(move |_| {
+            let last = if hangs { Step::Hang } else { Step::Close };
+            vec![send(&head), send(&body), last]
+        })
+        .await;
+        let outcome = run(&camera.target("/cam.flv")).await.result.unwrap();
+        assert_eq!(outcome.evidence, Evidence::KeyFrame);
+    }
+}
+
+#[tokio::test]
 async fn a_login_in_the_query_is_sent_once_and_judged() {
     let camera = Fake::start(|_| flv()).await;
     let mut target = camera.target("/flv?port=1935&user={user}&password={pass}");
@@ -68,12 +93,18 @@ async fn streams_without_pictures_are_told_apart() {
         let whole = file(&[(VIDEO, 0, &avc_header()), (VIDEO, 0, &avc_key())]);
         whole[..whole.len() - 6].to_vec()
     };
+    let cached = file(&[
+        (VIDEO, 0, &avc_header()),
+        (VIDEO, 0, &avc_key()),
+        (VIDEO, 66, &avc_inter()),
+    ]);
     let bad_tag = [&only_header[..], &[7; 30]].concat();
     let page = b"<html><body>no such stream".to_vec();
     use ErrorCode::{NoFrame, Protocol};
     for (body, last, code, stage) in [
         (only_header, Step::Hang, NoFrame, Stage::FirstPacket),
         (frozen, Step::Hang, NoFrame, Stage::FirstFrame),
+        (cached, Step::Hang, NoFrame, Stage::FirstFrame),
         (cut, Step::Close, NoFrame, Stage::FirstFrame),
         (bad_tag, Step::Hang, Protocol, Stage::FirstPacket),
         (page, Step::Hang, Protocol, Stage::Describe),
@@ -135,7 +166,7 @@ async fn lengths_that_lie_cost_neither_memory_nor_time() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{name}");
     }
     // A wrong size of the tag before is nobody's loss.
-    let camera = Fake::start(move |_| vec![send(HEAD), send(&back), Step::Hang]).await;
+    let camera = Fake::start(move |_| vec![send(HEAD), send(&back), live()]).await;
     let outcome = run(&camera.target("/live/x.flv")).await.result.unwrap();
     assert_eq!(outcome.evidence, Evidence::KeyFrame);
 }
