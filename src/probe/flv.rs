@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::http::Clock;
-use super::{BoxFuture, Depth, Target, Transcript};
+use super::{BoxFuture, Depth, STANDS_STILL, Target, Transcript};
 use crate::model::{ErrorCode, Evidence, Outcome, ProbeError, Stage};
 use crate::wire::flv::{FlvWatch, SCRIPT, VIDEO};
 
@@ -126,8 +126,7 @@ impl Screening {
                 Err(Gap::Ended | Gap::Full) => break,
                 Err(Gap::Error(error)) => return Err(error),
                 Err(Gap::Deadline) => {
-                    let sentence = "the stream stands still: the device gives old pictures and no new one; see whether its source is on";
-                    return Err(log.error(ErrorCode::NoFrame, sentence));
+                    return Err(log.error(ErrorCode::NoFrame, STANDS_STILL));
                 }
             }
         }

@@ -32,6 +32,10 @@ pub use gate::{Gate, Slot};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Said where a server shows the pictures that it kept, and no new one comes.
+const STANDS_STILL: &str =
+    "the stream stands still: old pictures and no new one; see whether its camera is on";
+
 /// How far a probe goes (design: L0 to L3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {

@@ -103,6 +103,11 @@ impl RateMeter {
         }
     }
 
+    /// Pictures came behind the first burst: the stream is live.
+    pub fn is_open(&self) -> bool {
+        self.window.is_some()
+    }
+
     /// True when the window is long enough.
     pub fn is_full(&self) -> bool {
         self.window

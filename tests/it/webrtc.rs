@@ -174,6 +174,8 @@ fn faults_of_a_real_server() {
     );
     peer.await_line("posted silent");
     peer.await_line("deleted");
+    assert_eq!(failed("frozen", &login, token), is("no_frame", "sample"));
+    peer.await_line("deleted");
     assert_eq!(failed("h264", &login, token), is("none", "none"));
     peer.await_line("deleted");
 }

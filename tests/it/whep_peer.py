@@ -2,7 +2,7 @@
 
 usage: whep_peer.py [--at HOST PORT | TOKEN [FOLDER]]. With a token, AES in counter mode is its only SRTP; with a
 folder, HTTPS with its cert.pem and key.pem. Prints `port N`, then one line for each thing that happens.
-POST /h264, /vp8, /silent (a session without pictures); DELETE what Location names.
+POST /h264, /vp8, /silent (a session without pictures), /frozen (three pictures, then none); DELETE what Location names.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ FOLDER = arguments[1] if TOKEN and len(arguments) > 1 else None
 if TOKEN:
     # What every WebRTC has, and some have alone.
     rtcdtlstransport.SRTP_PROFILES[:] = [rtcdtlstransport.SRTP_AES128_CM_SHA1_80]
-SIZES = {"h264": (640, 360), "vp8": (320, 240), "silent": (320, 240)}
+SIZES = {"h264": (640, 360), "vp8": (320, 240), "silent": (320, 240), "frozen": (320, 240)}
+PICTURES = {"silent": 0, "frozen": 3}
 FPS = 15
 sessions = {}
 
@@ -45,7 +46,7 @@ class Picture(MediaStreamTrack):
         self.count = 0
 
     async def recv(self):
-        if self.name == "silent":
+        if self.count == PICTURES.get(self.name):
             await asyncio.sleep(3600)
         await asyncio.sleep(1 / FPS)
         frame = av.VideoFrame(*SIZES[self.name], "yuv420p")

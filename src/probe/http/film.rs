@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::kind;
 use super::link::{Body, Chunk};
 use crate::model::{CertificateFacts, ErrorCode, ProbeError, StreamUrl};
-use crate::probe::Transcript;
+use crate::probe::{STANDS_STILL, Transcript};
 use crate::wire::jpeg::JpegFacts;
 use crate::wire::mjpeg::{Event, Framing, MjpegError, MjpegReader, START};
 
@@ -136,6 +136,25 @@ impl Film {
         }
         let until = end.min(Instant::now() + STILL_AFTER);
         matches!(self.next(log, until).await, Ok(Next::Event(Event::Start)))
+    }
+
+    /// Waits for the second picture: servers show the last one to whoever comes, also when their camera is
+    /// gone. A stream that ends has proven itself.
+    ///
+    /// # Errors
+    /// `no_frame` when it does not come until then, and the connection's.
+    pub(super) async fn goes_on(
+        &mut self,
+        log: &Transcript,
+        until: Instant,
+    ) -> Result<(), ProbeError> {
+        loop {
+            match self.next(log, until).await? {
+                Next::Event(Event::Picture(_)) | Next::End { .. } => return Ok(()),
+                Next::Event(_) => {}
+                Next::Deadline => return Err(log.error(ErrorCode::NoFrame, STANDS_STILL)),
+            }
+        }
     }
 
     /// Frames per second by arrival, rounded to 0.1; `None` when too few came before `end`.

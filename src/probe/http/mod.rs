@@ -75,7 +75,10 @@ async fn prove_film(
     outcome.media.width = picture.width;
     outcome.media.height = picture.height;
     outcome.evidence = match film.moves(log, clock.end).await {
-        true => Evidence::KeyFrame,
+        true => {
+            film.goes_on(log, until).await?;
+            Evidence::KeyFrame
+        }
         false => Evidence::Picture,
     };
     if target.depth == Depth::Window && outcome.evidence == Evidence::KeyFrame {

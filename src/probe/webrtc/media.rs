@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::peer::{Peer, PeerError, Progress};
 use crate::model::{Codec, ErrorCode, MediaFacts, ProbeError, Stage};
 use crate::probe::http::Clock;
-use crate::probe::{Depth, Target, Transcript};
+use crate::probe::{Depth, STANDS_STILL, Target, Transcript};
 use crate::wire::reorder::Reorder;
 use crate::wire::rtcp;
 use crate::wire::rtp::Packet;
@@ -108,6 +108,9 @@ impl Reception<'_> {
                     break;
                 }
             }
+            if Instant::now() >= clock.end && !self.is_live() {
+                return Err(log.error(ErrorCode::NoFrame, STANDS_STILL));
+            }
         }
         Ok(Proof {
             facts: self.facts(target.depth),
@@ -185,6 +188,12 @@ impl Reception<'_> {
     fn has_key_frame(&self) -> bool {
         let watch = self.watch.as_ref();
         watch.is_some_and(|watch| watch.video.has_key_frame())
+    }
+
+    /// Pictures came behind those that a server keeps for whoever comes.
+    fn is_live(&self) -> bool {
+        let watch = self.watch.as_ref();
+        watch.is_some_and(|watch| watch.video.rate.is_open())
     }
 
     fn is_sampled(&self) -> bool {

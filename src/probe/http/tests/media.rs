@@ -43,6 +43,35 @@ async fn an_endless_picture_body_is_a_stream() {
 }
 
 #[tokio::test]
+async fn the_last_picture_of_a_camera_that_is_gone_proves_nothing() {
+    for (depth, pictures, last, proven) in [
+        (Depth::Frame, 1, Step::Hang, false),
+        (Depth::Window, 1, Step::Hang, false),
+        (Depth::Frame, 2, Step::Hang, true),
+        (Depth::Frame, 1, Step::Close, true),
+    ] {
+        let hangs = matches!(last, Step::Hang);
+        let camera = Fake::start(move |_| {
+            let last = if hangs { Step::Hang } else { Step::Close };
+            vec![
+                send(MULTIPART),
+                send(part(640, 480).repeat(pictures)),
+                send("--frame\r\n"),
+                last,
+            ]
+        })
+        .await;
+        let mut target = camera.target("/x");
+        target.depth = depth;
+        target.limits.frame = Duration::from_millis(400);
+        match run(&target).await.result {
+            Ok(outcome) => assert!(proven && outcome.evidence == Evidence::KeyFrame),
+            Err(error) => assert_eq!((proven, error.code), (false, ErrorCode::NoFrame), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_snapshot_is_known_by_its_bytes() {
     for content_type in ["image/jpeg", "text/plain", "application/octet-stream"] {
         let camera = Fake::start(move |_| {
