@@ -94,7 +94,8 @@ impl Screening {
         log.enter(Stage::FirstFrame);
         outcome.first_frame_ms = Some(log.elapsed_ms());
         outcome.evidence = Evidence::KeyFrame;
-        self.await_live(source, log, frame).await?;
+        let live = clock.until(target.limits.frame);
+        self.await_live(source, log, live).await?;
         let measured_fps = match target.depth {
             Depth::Window => {
                 log.enter(Stage::Sample);

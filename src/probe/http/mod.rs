@@ -76,6 +76,7 @@ async fn prove_film(
     outcome.media.height = picture.height;
     outcome.evidence = match film.moves(log, clock.end).await {
         true => {
+            let until = clock.until(target.limits.frame);
             film.goes_on(log, until).await?;
             Evidence::KeyFrame
         }
