@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::errors::{link_error, status_error};
 use super::link::{Deadlines, Link, LinkError, Request};
 use crate::model::{Codec, ErrorCode, MediaFacts, ProbeError, Stage};
-use crate::probe::{Depth, Limits, STANDS_STILL, Target, Transcript};
+use crate::probe::{Depth, Limits, Target, Transcript};
 use crate::wire::parameters::ParameterSets;
 use crate::wire::rtsp::Event;
 use crate::wire::sdp::{self, Description};
@@ -184,7 +184,7 @@ impl Session {
         let mut facts = media.facts(track.facts);
         if target.depth >= Depth::Window {
             log.enter(Stage::Sample);
-            open.sample(&mut media, deadlines, log).await?;
+            open.sample(&mut media, deadlines).await;
             facts.announced_fps = facts.fps;
             facts.fps = media.watch.rate.fps(track.clock_rate_hz).or(facts.fps);
         }
@@ -325,26 +325,12 @@ impl Open {
     }
 
     /// Watches until the frame rate is known or the probe's time is over: what was seen counts.
-    /// What was seen until the stream ends counts.
-    ///
-    /// # Errors
-    /// `no_frame` when nothing came behind the pictures that a server keeps for whoever comes.
-    async fn sample(
-        &mut self,
-        media: &mut Media,
-        deadlines: Deadlines,
-        log: &Transcript,
-    ) -> Result<(), ProbeError> {
+    async fn sample(&mut self, media: &mut Media, deadlines: Deadlines) {
         while !media.watch.rate.is_full() {
-            match self.next(media, deadlines.total).await {
-                Ok(()) => {}
-                Err(LinkError::Timeout) if !media.watch.rate.is_open() => {
-                    return Err(log.error(ErrorCode::NoFrame, STANDS_STILL));
-                }
-                Err(_) => break,
+            if self.next(media, deadlines.total).await.is_err() {
+                return;
             }
         }
-        Ok(())
     }
 
     async fn next(&mut self, media: &mut Media, deadline: Instant) -> Result<(), LinkError> {

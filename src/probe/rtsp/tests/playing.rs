@@ -145,24 +145,3 @@ async fn a_window_measures_the_frame_rate() {
     let media = attempt.result.unwrap().media;
     assert_eq!((media.fps, media.announced_fps), (Some(50.0), Some(25.0)));
 }
-
-#[tokio::test]
-async fn pictures_of_before_are_no_rate() {
-    let fake = Fake::start(|request| match request.split(' ').next() {
-        Some("DESCRIBE") => describe_ok(),
-        Some("SETUP") => setup_ok(),
-        Some("PLAY") => {
-            let frames = (0..50).map(|i| if i == 0 { rtp_idr(i) } else { rtp_p(i) });
-            play_ok(vec![]).then_paced(frames.collect(), Duration::from_millis(1))
-        }
-        _ => ok(),
-    });
-    let mut target = target(&fake, None, Depth::Window);
-    target.limits.total = Duration::from_secs(2);
-    let error = crate::probe::run(&target).await.result.unwrap_err();
-    assert_eq!(
-        (error.code, error.stage),
-        (ErrorCode::NoFrame, Stage::Sample),
-        "{error}"
-    );
-}
