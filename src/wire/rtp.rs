@@ -103,8 +103,8 @@ impl RateMeter {
         }
     }
 
-    /// Pictures came behind the first burst: the stream is live.
-    pub fn is_open(&self) -> bool {
+    /// Pictures came behind the first burst, which may be of before.
+    pub fn is_live(&self) -> bool {
         self.window.is_some()
     }
 

@@ -193,7 +193,7 @@ impl Reception<'_> {
     /// Pictures came behind those that a server keeps for whoever comes.
     fn is_live(&self) -> bool {
         let watch = self.watch.as_ref();
-        watch.is_some_and(|watch| watch.video.rate.is_open())
+        watch.is_some_and(|watch| watch.video.rate.is_live())
     }
 
     fn is_sampled(&self) -> bool {
